@@ -1,0 +1,228 @@
+//! The rows of the metadata tables: what the cluster remembers of buckets, objects, bodies, chunks, nodes and leases.
+//!
+//! An object version points at a **body**; a body is a list of chunk references cut into **extents**; a chunk's nodes
+//! are stored once, in its own row, however many bodies share it. So moving a replica touches one row, and
+//! deleting an object touches three, whatever its size.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey};
+
+/// How the bytes of a bucket's objects are kept where the request does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoragePolicy {
+    /// As the edge that takes the write is configured.
+    Default,
+    /// This many whole copies of each chunk.
+    Copies(u8),
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketRow {
+    /// Wall clock at its creation, in milliseconds.
+    pub created_ms: u64,
+    /// How its objects are kept.
+    pub policy: StoragePolicy,
+}
+
+/// One version of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRow {
+    /// Bytes in the object.
+    pub size: u64,
+    /// Its entity tag, without quotes.
+    pub etag: String,
+    /// Its media type, as the writer named it.
+    pub content_type: String,
+    /// Further headers of the writer's, lowercase name and value.
+    pub user_metadata: Vec<(String, String)>,
+    /// The body it points at.
+    pub body: LogPosition,
+    /// 1 for a new key, one more at each overwrite: what users see as the version.
+    pub revision: u64,
+    /// Wall clock at its commit, in milliseconds.
+    pub created_ms: u64,
+}
+
+/// A body: what object versions point at. Immutable once complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyRow {
+    /// Object versions that point here; 0 while under construction and in the trash.
+    pub uses: u32,
+    /// The lease it is being built under, until it is complete.
+    pub builder: Option<LogPosition>,
+    /// Storage class of its chunks.
+    pub class: ClassId,
+    /// Bytes so far, or in all once complete.
+    pub size: u64,
+    /// Extents so far, or in all.
+    pub extents: u32,
+}
+
+/// A chunk as a body names it: enough to read it and to notice that it is not it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRef {
+    /// Content address.
+    pub id: ChunkId,
+    /// Length in bytes.
+    pub length: u32,
+    /// CRC-32C of its bytes.
+    pub crc: Crc32c,
+}
+
+/// A piece of a body's reference list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Chunks in body order; at most [`MAX_EXTENT_CHUNKS`].
+    pub chunks: Vec<ChunkRef>,
+}
+
+/// Chunk references in one extent: 4 GiB of fixed chunks, well under the row limit of a command.
+pub const MAX_EXTENT_CHUNKS: usize = 1024;
+
+/// Where a replica is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaState {
+    /// Being copied there; not to be relied on.
+    Incoming,
+    /// Durable there.
+    Held,
+    /// To be deleted there by the protocol; not to be relied on.
+    Leaving,
+    /// Expected there and found absent or damaged, at this wall clock in milliseconds.
+    Missing {
+        /// When it was noticed.
+        since_ms: u64,
+    },
+}
+
+/// One node's copy of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// On which node.
+    pub node: NodeId,
+    /// In which formatting of its directory.
+    pub incarnation: Incarnation,
+    /// Whether it can be relied on.
+    pub state: ReplicaState,
+}
+
+/// A chunk: how often it is referenced, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRow {
+    /// Length in bytes.
+    pub length: u32,
+    /// CRC-32C of its bytes.
+    pub crc: Crc32c,
+    /// References from extents.
+    pub count: u64,
+    /// Where the count fell to 0, while it is 0: its key in the garbage table.
+    pub zero_at: Option<LogPosition>,
+    /// Copies wanted: the most that any referencing policy asks.
+    pub wanted: u8,
+    /// Last change of `replicas`; plans name it, and are void once it has moved on.
+    pub placement: LogPosition,
+    /// Its copies, at most one a node.
+    pub replicas: Vec<Replica>,
+}
+
+impl ChunkRow {
+    /// The nodes whose copy can be relied on.
+    pub fn held(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.replicas.iter().filter(|replica| replica.state == ReplicaState::Held).map(|replica| replica.node)
+    }
+}
+
+/// A node's standing in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeState {
+    /// Takes new chunks.
+    In,
+    /// Gives its chunks away; still answers.
+    Draining,
+}
+
+/// A data node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// The name it is placed by: its first address, for ever.
+    pub name: String,
+    /// Where it is reached now.
+    pub addr: String,
+    /// The formatting that was stamped for it, once it was.
+    pub incarnation: Option<Incarnation>,
+    /// Whether it takes chunks.
+    pub state: NodeState,
+    /// Failure domain; empty means its own.
+    pub domain: String,
+    /// Storage class.
+    pub class: ClassId,
+    /// Share of the load, relative to other nodes' weights.
+    pub weight: u32,
+    /// When it was registered.
+    pub added: LogPosition,
+}
+
+/// A lease: a process's right to commit and to rely on what it read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    /// Who holds it: a name for people.
+    pub holder: String,
+    /// Log index that the holder knew when the oldest thing it still relies on began.
+    pub floor: u64,
+    /// Cluster ticks (milliseconds) at its last renewal.
+    pub renewed_ticks: u64,
+}
+
+/// The one row about the cluster itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRow {
+    /// Drawn when the cluster was founded.
+    pub cluster_id: u128,
+    /// Raised by every restore from a backup.
+    pub generation: u64,
+    /// Raised whenever the answer to "where should a chunk be" may change.
+    pub epoch: u64,
+    /// The number the next node gets.
+    pub next_node: u32,
+    /// Why no chunk may be deleted, while that is so.
+    pub hold_deletes: Option<String>,
+    /// Milliseconds of leadership so far, summed over all leaders: the clock of time-outs.
+    pub ticks_ms: u64,
+}
+
+/// Why a chunk has fewer good copies than wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DegradedRow {
+    /// Wall clock when it was noticed, in milliseconds.
+    pub since_ms: u64,
+    /// What was noticed.
+    pub cause: DegradedCause,
+}
+
+/// What made a chunk degraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DegradedCause {
+    /// Fewer nodes than wanted answered its put in time.
+    ShortWrite,
+    /// A copy was found absent.
+    Absent,
+    /// A copy was found damaged.
+    Damaged,
+}
+
+/// An object by its full name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectName {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.key)
+    }
+}

@@ -1,0 +1,93 @@
+//! The cluster view: all that placing and finding chunks needs, as one value that edges watch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::placement;
+use crate::record::NodeState;
+use crate::{ChunkId, Incarnation, NodeId};
+
+/// How a node looks to the coordinator's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Answers as the node it should be.
+    Up,
+    /// Missed two probes.
+    Suspect,
+    /// Has not answered for five seconds, or answered as another node.
+    Down,
+}
+
+/// One node, as an edge needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its number.
+    pub id: NodeId,
+    /// The name it is placed by.
+    pub name: String,
+    /// Where it is reached.
+    pub addr: String,
+    /// The formatting that answers count for; `None` until it was stamped.
+    pub incarnation: Option<Incarnation>,
+    /// Whether it takes new chunks.
+    pub state: NodeState,
+    /// How its probes go.
+    pub health: Health,
+}
+
+/// The nodes of the cluster at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Grows with every change of anything in here; what a watcher waits to see pass.
+    pub revision: u64,
+    /// The layout's number.
+    pub epoch: u64,
+    /// The cluster's id.
+    pub cluster_id: u128,
+    /// The metadata's generation.
+    pub generation: u64,
+    /// All registered nodes, by id.
+    pub nodes: Vec<NodeView>,
+}
+
+impl ClusterView {
+    /// Nodes that may take `chunk`, best first: those that are *in* and stamped, in rendezvous order.
+    pub fn order(&self, chunk: &ChunkId) -> Vec<&NodeView> {
+        let takers: Vec<_> =
+            self.nodes.iter().filter(|node| node.state == NodeState::In && node.incarnation.is_some()).collect();
+        let names: Vec<_> = takers.iter().map(|node| node.name.as_str()).collect();
+        placement::order(&chunk.to_hex(), &names).into_iter().map(|i| takers[i]).collect()
+    }
+
+    /// The node with this number.
+    pub fn node(&self, id: NodeId) -> Option<&NodeView> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_stamped_nodes_that_are_in_take_chunks() {
+        let node = |id: u32, state, stamped: bool| NodeView {
+            id: NodeId(id),
+            name: format!("dn{id}:8080"),
+            addr: String::new(),
+            incarnation: stamped.then_some(Incarnation(7)),
+            state,
+            health: Health::Down,
+        };
+        let view = ClusterView {
+            nodes: vec![
+                node(1, NodeState::In, true),
+                node(2, NodeState::Draining, true),
+                node(3, NodeState::In, false),
+                node(4, NodeState::In, true),
+            ],
+            ..Default::default()
+        };
+        let order: Vec<_> = view.order(&ChunkId::of(b"hello")).iter().map(|node| node.id.0).collect();
+        assert_eq!(order, [4, 1]);
+    }
+}

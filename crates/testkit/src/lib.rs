@@ -1,0 +1,1 @@
+//! In-memory seams, fault injectors, reference models and conformance suites. Nothing links it but tests.

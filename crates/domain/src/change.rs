@@ -99,6 +99,8 @@ pub enum Change {
     PutObject {
         /// Bucket and key.
         name: ObjectName,
+        /// Whether a missing bucket is made on the way, rather than refused.
+        make_bucket: bool,
         /// What must be true of the key.
         when: Precondition,
         /// The bytes.
@@ -123,11 +125,13 @@ pub enum Change {
     },
     /// Adds answers that came after their commit.
     Confirm {
-        /// Chunk, node and the incarnation that answered.
-        late: Vec<(ChunkId, NodeId, Incarnation)>,
+        /// Storage class, chunk, node and the incarnation that answered.
+        late: Vec<(ClassId, ChunkId, NodeId, Incarnation)>,
     },
     /// Reports a copy that a read found absent or damaged.
     Report {
+        /// Storage class of the chunk.
+        class: ClassId,
         /// The chunk.
         chunk: ChunkId,
         /// The node whose copy it is.

@@ -65,6 +65,13 @@ pub fn verify(secret: &[u8], what: &Signed<'_>, signature: &str, now_ms: u64) ->
     }
 }
 
+/// What a receiver signs when it refuses a request for its time: its own time, bound to the signature that was refused.
+///
+/// `TIME` is no HTTP method, so such a signature can never pass for a request.
+pub fn time_reply<'a>(target: &'a str, time_ms: u64, refused: &'a str) -> Signed<'a> {
+    Signed { method: "TIME", target, time_ms, length: "", crc: refused }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

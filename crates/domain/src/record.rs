@@ -173,6 +173,8 @@ pub struct LeaseRow {
     pub floor: u64,
     /// Cluster ticks (milliseconds) at its last renewal.
     pub renewed_ticks: u64,
+    /// Requests below this number were answered, and their replies forgotten.
+    pub lowest: u64,
 }
 
 /// The one row about the cluster itself.

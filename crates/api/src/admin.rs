@@ -1,0 +1,134 @@
+//! The seam to administration: what an operator asks of the cluster.
+
+use async_trait::async_trait;
+use domain::NodeId;
+use domain::record::NodeState;
+use domain::view::Health;
+use serde::{Deserialize, Serialize};
+
+/// A node, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its number.
+    pub id: NodeId,
+    /// The name it is placed by.
+    pub name: String,
+    /// Where it is reached.
+    pub addr: String,
+    /// Whether it takes chunks.
+    pub state: NodeState,
+    /// How its probes go.
+    pub health: Health,
+    /// What the last failed probe said.
+    pub problem: Option<String>,
+    /// Chunks it says it holds.
+    pub chunks: Option<u64>,
+    /// Free bytes on its disk.
+    pub free_bytes: Option<u64>,
+    /// All bytes of its disk.
+    pub total_bytes: Option<u64>,
+}
+
+/// The cluster on one screen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The cluster's id, as 32 hex digits.
+    pub cluster_id: String,
+    /// The layout's number.
+    pub epoch: u64,
+    /// Its nodes.
+    pub nodes: Vec<NodeInfo>,
+    /// Chunks with fewer good copies than wanted.
+    pub degraded: u64,
+    /// Chunks with copies where placement does not want them.
+    pub misplaced: u64,
+    /// Chunks without references, waiting to be deleted.
+    pub garbage: u64,
+    /// Bodies without objects, waiting to be emptied.
+    pub trash: u64,
+    /// Why no chunk is deleted at present, if so.
+    pub hold_deletes: Option<String>,
+    /// What garbage collection last did.
+    pub gc: GcReport,
+    /// The consensus group.
+    pub consensus: ConsensusInfo,
+}
+
+/// The state of the replicated log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsensusInfo {
+    /// Raft term.
+    pub term: u64,
+    /// Last entry of the log.
+    pub last_log: u64,
+    /// Last entry applied.
+    pub applied: u64,
+    /// Last entry in a durable checkpoint of the tables.
+    pub checkpointed: u64,
+}
+
+/// What garbage collection did since the coordinator started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcReport {
+    /// Passes done.
+    pub passes: u64,
+    /// Bodies emptied.
+    pub bodies: u64,
+    /// Chunk records removed.
+    pub records: u64,
+    /// Copies deleted on nodes.
+    pub copies: u64,
+    /// Copies that somebody touched in time, and so stayed.
+    pub spared: u64,
+    /// What the last pass waited for or failed at.
+    pub note: Option<String>,
+}
+
+/// Row counts, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaInfo {
+    /// Buckets.
+    pub buckets: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Chunk records.
+    pub chunks: u64,
+    /// Registered nodes.
+    pub nodes: u64,
+    /// Live URL keys.
+    pub url_keys: u64,
+    /// Leases.
+    pub leases: u64,
+    /// Bytes of the tables' file.
+    pub file_bytes: u64,
+}
+
+/// Why an operator's wish was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum AdminError {
+    /// The wish itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// What it names is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// It would break a promise.
+    #[error("{0}")]
+    Conflict(String),
+    /// Nothing was done; try again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Administration of a cluster.
+#[async_trait]
+pub trait Admin: Send + Sync + 'static {
+    /// The cluster on one screen.
+    async fn status(&self) -> Result<ClusterStatus, AdminError>;
+    /// Row counts.
+    async fn meta_info(&self) -> Result<MetaInfo, AdminError>;
+    /// Registers a data node by its address; fine if it is registered already.
+    async fn add_node(&self, addr: &str) -> Result<NodeInfo, AdminError>;
+    /// Removes a node that no record names any more.
+    async fn remove_node(&self, addr: &str) -> Result<(), AdminError>;
+}

@@ -1,0 +1,39 @@
+//! Paths and headers, named once.
+
+/// Objects: `/v1/o/{bucket}/{key}`.
+pub const OBJECT_PREFIX: &str = "/v1/o/";
+/// Lists: `/v1/list/{bucket}`.
+pub const LIST_PREFIX: &str = "/v1/list/";
+/// Buckets: `/v1/b/{bucket}`; all of them: `/v1/b`.
+pub const BUCKET_PREFIX: &str = "/v1/b/";
+/// The list of buckets.
+pub const BUCKETS: &str = "/v1/b";
+
+/// Write quorum of one request.
+pub const HEADER_W: &str = "x-kvfs-w";
+/// Read quorum of one request.
+pub const HEADER_R: &str = "x-kvfs-r";
+/// Erasure coding of one request.
+pub const HEADER_EC: &str = "x-kvfs-ec";
+/// The object's version.
+pub const HEADER_VERSION: &str = "x-kvfs-version";
+/// How many chunks the object has.
+pub const HEADER_CHUNKS: &str = "x-kvfs-chunks";
+/// The request's id, in requests, replies and logs.
+pub const HEADER_REQUEST_ID: &str = "x-request-id";
+
+/// CRC-32C of a chunk or of the part of it that follows.
+pub const HEADER_CRC: &str = "x-kvfs-crc32c";
+/// A chunk's token.
+pub const HEADER_TOKEN: &str = "x-kvfs-token";
+/// The answering directory's incarnation.
+pub const HEADER_INCARNATION: &str = "x-kvfs-incarnation";
+/// Sender's Unix milliseconds, on requests between processes.
+pub const HEADER_TIME: &str = "x-kvfs-time";
+/// Signature under the cluster secret.
+pub const HEADER_AUTH: &str = "x-kvfs-auth";
+/// Which [`ChunkError`](crate::ChunkError) a data node answers, as one word: for people; programs ask for [`MEDIA_RECORD`].
+pub const HEADER_ERROR: &str = "x-kvfs-error";
+
+/// What a caller of ours accepts: replies and errors as records of `domain::codec` instead of text for people.
+pub const MEDIA_RECORD: &str = "application/x-kvfs-record";

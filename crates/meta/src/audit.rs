@@ -1,0 +1,110 @@
+//! Double-entry bookkeeping, checked: what is counted along the way against what a full count finds.
+//!
+//! Costs a read of every row, so it is for tests, drills and operators who want to know.
+
+use std::collections::BTreeMap;
+
+use domain::record::{BodyRow, ChunkRow, Extent, ObjectRow};
+use domain::{ChunkId, ClassId, LogPosition};
+
+use crate::keys;
+use crate::machine::{damaged_key, decode};
+use crate::tables::{StorageError, Table, Tables};
+
+/// Everything about the tables that contradicts something else in them; empty if they are sound.
+pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
+    let mut problems = Vec::new();
+    let bodies = bodies(tables)?;
+    audit_uses(tables, &bodies, &mut problems)?;
+    let references = audit_extents(tables, &bodies, &mut problems)?;
+    audit_chunks(tables, &references, &mut problems)?;
+    Ok(problems)
+}
+
+type Bodies = BTreeMap<LogPosition, BodyRow>;
+
+fn bodies(tables: &dyn Tables) -> Result<Bodies, StorageError> {
+    let rows = tables.scan(Table::Bodies, &[], &[], usize::MAX)?;
+    let parse = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let id = keys::parse_position(key).ok_or_else(|| damaged_key(Table::Bodies))?;
+        Ok((id, decode(Table::Bodies, value)?))
+    };
+    rows.iter().map(parse).collect()
+}
+
+/// Each body has as many uses as objects point at it; one without is being built or in the trash.
+fn audit_uses(tables: &dyn Tables, bodies: &Bodies, problems: &mut Vec<String>) -> Result<(), StorageError> {
+    let mut uses: BTreeMap<LogPosition, u32> = BTreeMap::new();
+    for (_, value) in tables.scan(Table::Objects, &[], &[], usize::MAX)? {
+        let object: ObjectRow = decode(Table::Objects, &value)?;
+        *uses.entry(object.body).or_default() += 1;
+    }
+    for (id, body) in bodies {
+        let found = uses.remove(id).unwrap_or(0);
+        if found != body.uses {
+            problems.push(format!("body {id} says {} uses and has {found}", body.uses));
+        }
+        let trashed = tables.get(Table::Trash, &keys::position(*id))?.is_some();
+        if (body.uses == 0 && body.builder.is_none()) != trashed {
+            problems.push(format!("body {id}: {body:?}, in the trash: {trashed}"));
+        }
+    }
+    problems.extend(uses.keys().map(|id| format!("body {id} is pointed at and is not there")));
+    Ok(())
+}
+
+/// Every extent is of a body, and every body has its extents. Returns the references to each chunk.
+fn audit_extents(
+    tables: &dyn Tables,
+    bodies: &Bodies,
+    problems: &mut Vec<String>,
+) -> Result<BTreeMap<(ClassId, ChunkId), u64>, StorageError> {
+    let mut references = BTreeMap::new();
+    let mut extents: BTreeMap<LogPosition, u32> = BTreeMap::new();
+    for (key, value) in tables.scan(Table::Extents, &[], &[], usize::MAX)? {
+        let body = key.get(..8).and_then(keys::parse_position).ok_or_else(|| damaged_key(Table::Extents))?;
+        let extent: Extent = decode(Table::Extents, &value)?;
+        *extents.entry(body).or_default() += 1;
+        let class = bodies.get(&body).map_or(ClassId::default(), |row| row.class);
+        for chunk in extent.chunks {
+            *references.entry((class, chunk.id)).or_default() += 1;
+        }
+    }
+    for (id, body) in bodies {
+        let found = extents.remove(id).unwrap_or(0);
+        if found != body.extents {
+            problems.push(format!("body {id} says {} extents and has {found}", body.extents));
+        }
+    }
+    problems.extend(extents.keys().map(|id| format!("extents of body {id} are there, and it is not")));
+    Ok(references)
+}
+
+/// Each chunk counts its references, and is garbage exactly when there are none.
+fn audit_chunks(
+    tables: &dyn Tables,
+    references: &BTreeMap<(ClassId, ChunkId), u64>,
+    problems: &mut Vec<String>,
+) -> Result<(), StorageError> {
+    let mut known = 0;
+    for (key, value) in tables.scan(Table::Chunks, &[], &[], usize::MAX)? {
+        let (class, id) = keys::parse_chunk(&key).ok_or_else(|| damaged_key(Table::Chunks))?;
+        let row: ChunkRow = decode(Table::Chunks, &value)?;
+        let found = references.get(&(class, id)).copied().unwrap_or(0);
+        known += usize::from(found > 0);
+        if found != row.count {
+            problems.push(format!("chunk {id} counts {} references and has {found}", row.count));
+        }
+        let dated = match row.zero_at {
+            Some(since) => tables.get(Table::Garbage, &keys::garbage(since, class, &id))?.is_some(),
+            None => false,
+        };
+        if dated != (row.count == 0) {
+            problems.push(format!("chunk {id} with {} references, listed as garbage: {dated}", row.count));
+        }
+    }
+    if known != references.len() {
+        problems.push(format!("{} chunks are referenced and {known} of them have a record", references.len()));
+    }
+    Ok(())
+}

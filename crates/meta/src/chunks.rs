@@ -1,0 +1,181 @@
+//! Chunks and their copies: counting references in, and keeping the queues of what is not as it should be.
+//!
+//! A chunk's row says where its copies are; placement says where they should be. Wanted minus held is
+//! *degraded*, held minus wanted is *misplaced*: two queues that repair and rebalance read, so that neither ever looks
+//! at a chunk that is as it should be.
+
+use std::collections::BTreeMap;
+
+use domain::change::{Refusal, Written};
+use domain::placement;
+use domain::record::{ChunkRef, ChunkRow, DegradedCause, DegradedRow, NodeState, Replica, ReplicaState};
+use domain::{ChunkId, ClassId, Incarnation, NodeId};
+
+use crate::keys;
+use crate::machine::Machine;
+use crate::tables::{StorageError, Table};
+
+/// The verdict on something that may be refused: the outer error stops the process, the inner one is a reply.
+pub(crate) type Verdict<T> = Result<Result<T, Refusal>, StorageError>;
+
+impl Machine<'_> {
+    /// Whether every chunk of `written` may be referenced: enough answers that count, and no contradiction to its record.
+    pub fn check_written(&mut self, class: ClassId, written: &[Written]) -> Verdict<()> {
+        for write in written {
+            let counted = self.counting(&write.answers)?.len() as u8;
+            if counted < write.quorum.max(1) {
+                let (chunk, quorum) = (write.chunk.id, write.quorum.max(1));
+                return Ok(Err(Refusal::QuorumShort { chunk, counted, quorum }));
+            }
+            let known = self.chunk(class, &write.chunk.id)?;
+            if known.is_some_and(|row| (row.length, row.crc) != (write.chunk.length, write.chunk.crc)) {
+                return Ok(Err(Refusal::ChunkDiffers { chunk: write.chunk.id }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Counts one reference for each entry of `written` and notes the answers. Call after [`Self::check_written`].
+    pub fn reference(&mut self, class: ClassId, written: &[Written]) -> Result<(), StorageError> {
+        let mut unique: BTreeMap<ChunkId, (u64, Written)> = BTreeMap::new();
+        for write in written {
+            let entry = unique.entry(write.chunk.id).or_insert_with(|| (0, write.clone()));
+            if entry.0 > 0 {
+                entry.1.answers.extend(&write.answers);
+            }
+            entry.0 += 1;
+        }
+        for (references, write) in unique.into_values() {
+            self.reference_chunk(class, references, &write)?;
+        }
+        Ok(())
+    }
+
+    fn reference_chunk(&mut self, class: ClassId, references: u64, write: &Written) -> Result<(), StorageError> {
+        let id = write.chunk.id;
+        let known = self.chunk(class, &id)?;
+        let fresh = known.is_none();
+        let mut row = known.unwrap_or_else(|| new_row(&write.chunk, self.at));
+        row.count += references;
+        if let Some(since) = row.zero_at.take() {
+            self.delete(Table::Garbage, &keys::garbage(since, class, &id))?;
+        }
+        let raised = write.copies > row.wanted;
+        row.wanted = row.wanted.max(write.copies);
+        let changed = self.hold(&mut row, &write.answers)?;
+        if fresh || changed || raised {
+            row.placement = self.at;
+            self.queue(class, &id, &row, DegradedCause::ShortWrite, fresh)?;
+        }
+        self.put(Table::Chunks, &keys::chunk(class, &id), &row)
+    }
+
+    /// Notes answers that came after their commit; those for chunks or incarnations that are gone are passed over.
+    pub fn confirm(&mut self, late: &[(ClassId, ChunkId, NodeId, Incarnation)]) -> Result<(), StorageError> {
+        for &(class, id, node, incarnation) in late {
+            let Some(mut row) = self.chunk(class, &id)? else { continue };
+            if self.hold(&mut row, &[(node, incarnation)])? {
+                row.placement = self.at;
+                self.queue(class, &id, &row, DegradedCause::ShortWrite, false)?;
+                self.put(Table::Chunks, &keys::chunk(class, &id), &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a held copy was found bad.
+    pub fn report(
+        &mut self,
+        class: ClassId,
+        id: &ChunkId,
+        copy: (NodeId, Incarnation),
+        cause: DegradedCause,
+    ) -> Result<(), StorageError> {
+        let Some(mut row) = self.chunk(class, id)? else { return Ok(()) };
+        let found =
+            |replica: &&mut Replica| (replica.node, replica.incarnation) == copy && replica.state == ReplicaState::Held;
+        let Some(replica) = row.replicas.iter_mut().find(found) else { return Ok(()) };
+        replica.state = ReplicaState::Missing { since_ms: self.now_ms };
+        row.placement = self.at;
+        self.queue(class, id, &row, cause, false)?;
+        self.put(Table::Chunks, &keys::chunk(class, id), &row)
+    }
+
+    /// The answers that count: of registered nodes in their present incarnation, each node once.
+    fn counting(&mut self, answers: &[(NodeId, Incarnation)]) -> Result<BTreeMap<NodeId, Incarnation>, StorageError> {
+        let nodes = self.nodes()?;
+        let present = |&&(id, incarnation): &&(NodeId, Incarnation)| {
+            nodes.iter().any(|(node, row)| *node == id && row.incarnation == Some(incarnation))
+        };
+        Ok(answers.iter().filter(present).copied().collect())
+    }
+
+    /// Enters the answers that count as held copies; true if that changed anything.
+    fn hold(&mut self, row: &mut ChunkRow, answers: &[(NodeId, Incarnation)]) -> Result<bool, StorageError> {
+        let mut changed = false;
+        for (node, incarnation) in self.counting(answers)? {
+            let held = Replica { node, incarnation, state: ReplicaState::Held };
+            match row.replicas.iter_mut().find(|replica| replica.node == node) {
+                Some(replica) if *replica == held => {}
+                Some(replica) => {
+                    *replica = held;
+                    changed = true;
+                }
+                None => {
+                    row.replicas.push(held);
+                    self.count_copies(node, 1)?;
+                    changed = true;
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Puts the chunk into, or takes it out of, the queues, by what its row says against what placement says.
+    fn queue(
+        &mut self,
+        class: ClassId,
+        id: &ChunkId,
+        row: &ChunkRow,
+        cause: DegradedCause,
+        fresh: bool,
+    ) -> Result<(), StorageError> {
+        let wanted = self.wanted(id, row.wanted)?;
+        let held: Vec<_> = row.held().collect();
+        let key = keys::chunk(class, id);
+        match wanted.iter().all(|node| held.contains(node)) && wanted.len() >= usize::from(row.wanted) {
+            true if fresh => {}
+            true => self.delete(Table::Degraded, &key)?,
+            false => self.put(Table::Degraded, &key, &DegradedRow { since_ms: self.now_ms, cause })?,
+        }
+        match row.replicas.iter().all(|replica| wanted.contains(&replica.node)) {
+            true if fresh => Ok(()),
+            true => self.delete(Table::Misplaced, &key),
+            false => self.put(Table::Misplaced, &key, &()),
+        }
+    }
+
+    /// Where `copies` of a chunk should be, by the present registry.
+    fn wanted(&mut self, id: &ChunkId, copies: u8) -> Result<Vec<NodeId>, StorageError> {
+        let takes = |(_, row): &&(NodeId, _)| {
+            let row: &domain::record::NodeRow = row;
+            row.state == NodeState::In && row.incarnation.is_some()
+        };
+        let takers: Vec<_> = self.nodes()?.iter().filter(takes).collect();
+        let names: Vec<_> = takers.iter().map(|(_, row)| row.name.as_str()).collect();
+        let order = placement::order(&id.to_hex(), &names);
+        Ok(order.into_iter().take(usize::from(copies)).map(|i| takers[i].0).collect())
+    }
+}
+
+fn new_row(chunk: &ChunkRef, at: domain::LogPosition) -> ChunkRow {
+    ChunkRow {
+        length: chunk.length,
+        crc: chunk.crc,
+        count: 0,
+        zero_at: None,
+        wanted: 0,
+        placement: at,
+        replicas: Vec::new(),
+    }
+}

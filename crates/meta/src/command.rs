@@ -1,0 +1,132 @@
+//! Commands: what stands in the log. Replies: what each of them came to.
+
+use domain::change::{Change, Outcome, Refusal, Session};
+use domain::codec::{self, CodecError};
+use domain::urlkey::UrlKey;
+use domain::{ChunkId, ClassId, Incarnation, LogPosition, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// The payload of one log entry: commands proposed together, applied in order, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The leader's wall clock, in milliseconds: data only.
+    pub now_ms: u64,
+    /// The leader's monotonic time since it began to lead, added to the ticks it found applied: time-outs only.
+    pub ticks_ms: u64,
+    /// The commands; their position here is their slot.
+    pub commands: Vec<Command>,
+}
+
+impl Batch {
+    /// The entry's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The entry from its bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode(bytes)
+    }
+}
+
+/// A deterministic step of the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The cluster's first command: gives it its id. Later ones change nothing.
+    Found {
+        /// Drawn by the founder.
+        cluster_id: u128,
+    },
+    /// A change that an edge asked for.
+    Change {
+        /// Under which lease and number.
+        session: Session,
+        /// What.
+        change: Change,
+    },
+    /// Opens a lease.
+    OpenLease {
+        /// A name for people.
+        holder: String,
+        /// Log index known to be applied when it was asked for: its first floor.
+        known: u64,
+    },
+    /// Keeps a lease and sets its floor.
+    RenewLease {
+        /// Which.
+        lease: LogPosition,
+        /// Its new floor; never lowered.
+        floor: u64,
+    },
+    /// Gives a lease up.
+    CloseLease {
+        /// Which.
+        lease: LogPosition,
+    },
+    /// Removes a lease if it was not renewed for so many ticks.
+    ExpireLease {
+        /// Which.
+        lease: LogPosition,
+        /// Its allowance, in milliseconds of ticks.
+        after_ms: u64,
+    },
+    /// Does nothing; its log index is what a delete waits for floors to pass.
+    Barrier,
+    /// Registers a node by its address.
+    AddNode {
+        /// Address, and the name it is placed by.
+        addr: String,
+    },
+    /// Notes the incarnation that was stamped for a node that has none yet.
+    StampNode {
+        /// Which.
+        node: NodeId,
+        /// The stamp.
+        incarnation: Incarnation,
+    },
+    /// Removes a node that no copy names.
+    RemoveNode {
+        /// Its address.
+        addr: String,
+    },
+    /// Adds a URL key if the set is empty.
+    SeedUrlKey(UrlKey),
+    /// Takes references out of a body in the trash, from its last extent on; the body goes with its first.
+    EmptyTrash {
+        /// The body.
+        body: LogPosition,
+    },
+    /// Forgets chunks that nothing references and nothing can come to rely on.
+    ForgetChunks {
+        /// Index of the barrier that all floors have passed.
+        barrier: u64,
+        /// What the plan saw: the chunk, and where its count fell to 0.
+        chunks: Vec<(ClassId, ChunkId, LogPosition)>,
+    },
+    /// Forbids (with a reason) or allows deletes.
+    HoldDeletes {
+        /// Why; `None` releases the hold.
+        reason: Option<String>,
+    },
+}
+
+/// What a command came to. Equal on every replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done, or nothing needed doing.
+    Done,
+    /// A change was carried out or refused.
+    Changed(Result<Outcome, Refusal>),
+    /// A lease was opened.
+    Lease(LogPosition),
+    /// The lease is not there.
+    LeaseGone,
+    /// The node is registered under this number.
+    Node(NodeId),
+    /// The command contradicts the registry.
+    Refused(String),
+    /// The body has more to empty.
+    More,
+    /// These records are gone; these nodes had copies.
+    Forgotten(Vec<(ChunkId, Vec<NodeId>)>),
+}

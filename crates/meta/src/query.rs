@@ -1,0 +1,152 @@
+//! Questions to the tables: what a coordinator answers from, at one moment.
+
+use domain::record::ChunkRef;
+use domain::record::{
+    BodyRow, BucketRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, ReplicaState,
+};
+use domain::urlkey::UrlKey;
+use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId, ObjectKey};
+
+use crate::keys;
+use crate::machine::{self, damaged_key, decode, get};
+use crate::tables::{StorageError, Table, Tables};
+
+/// The cluster row, once the cluster was founded.
+pub fn cluster(tables: &dyn Tables) -> Result<Option<ClusterRow>, StorageError> {
+    get(tables, Table::Cluster, keys::CLUSTER)
+}
+
+/// All registered nodes, by number.
+pub fn nodes(tables: &dyn Tables) -> Result<Vec<(NodeId, NodeRow)>, StorageError> {
+    machine::nodes(tables)
+}
+
+/// The current version of an object.
+pub fn object(tables: &dyn Tables, name: &ObjectName) -> Result<Option<(LogPosition, ObjectRow)>, StorageError> {
+    machine::current(tables, name)
+}
+
+/// A body.
+pub fn body(tables: &dyn Tables, id: LogPosition) -> Result<Option<BodyRow>, StorageError> {
+    get(tables, Table::Bodies, &keys::position(id))
+}
+
+/// A chunk's record.
+pub fn chunk(tables: &dyn Tables, class: ClassId, id: &ChunkId) -> Result<Option<ChunkRow>, StorageError> {
+    get(tables, Table::Chunks, &keys::chunk(class, id))
+}
+
+/// One extent of a body with, for each chunk, the nodes to read it from: first those that hold it, then, as a last
+/// resort, those whose copy was reported bad. `None` if the body or extent is gone.
+pub fn extent(
+    tables: &dyn Tables,
+    id: LogPosition,
+    index: u32,
+) -> Result<Option<Vec<(ChunkRef, Vec<NodeId>)>>, StorageError> {
+    let Some(body) = body(tables, id)? else { return Ok(None) };
+    let Some(extent) = get::<Extent>(tables, Table::Extents, &keys::pair(id, u64::from(index)))? else {
+        return Ok(None);
+    };
+    let locate = |reference: ChunkRef| {
+        let row = chunk(tables, body.class, &reference.id)?
+            .ok_or_else(|| StorageError(format!("chunk {} is referenced and has no record", reference.id)))?;
+        let doubtful = row.replicas.iter().filter(|copy| matches!(copy.state, ReplicaState::Missing { .. }));
+        let nodes = row.held().chain(doubtful.map(|copy| copy.node)).collect();
+        Ok((reference, nodes))
+    };
+    extent.chunks.into_iter().map(locate).collect::<Result<_, _>>().map(Some)
+}
+
+/// A page of objects: keys and current versions in byte order, and whether there are more.
+pub fn list(
+    tables: &dyn Tables,
+    bucket: &BucketName,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<(ObjectName, ObjectRow)>, bool), StorageError> {
+    let start = keys::objects_with_prefix(bucket, prefix);
+    let end = keys::after_prefix(&start);
+    let resume = after.map(|key| keys::after_prefix(&keys::versions_of(bucket, key)));
+    let from = resume.filter(|resume| *resume > start).unwrap_or(start);
+    let skip = keys::objects_of(bucket).len();
+    let mut rows = match from < end {
+        true => tables.scan(Table::Objects, &from, &end, limit.saturating_add(1))?,
+        false => Vec::new(),
+    };
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (key, _) = keys::parse_object(&key[skip..]).ok_or_else(|| damaged_key(Table::Objects))?;
+        let key = ObjectKey::parse(&key).map_err(|_| damaged_key(Table::Objects))?;
+        Ok((ObjectName { bucket: bucket.clone(), key }, decode(Table::Objects, &value)?))
+    };
+    Ok((rows.into_iter().map(parse).collect::<Result<_, _>>()?, more))
+}
+
+/// Whether a bucket exists.
+pub fn bucket(tables: &dyn Tables, name: &BucketName) -> Result<Option<BucketRow>, StorageError> {
+    get(tables, Table::Buckets, &keys::bucket(name))
+}
+
+/// At most `limit` buckets after `after`, in order.
+pub fn buckets(
+    tables: &dyn Tables,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(BucketName, BucketRow)>, StorageError> {
+    let from = after.map_or_else(Vec::new, |name| [name.as_bytes(), &[0]].concat());
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let name = std::str::from_utf8(&key).ok().and_then(|name| BucketName::parse(name).ok());
+        Ok((name.ok_or_else(|| damaged_key(Table::Buckets))?, decode(Table::Buckets, &value)?))
+    };
+    tables.scan(Table::Buckets, &from, &[], limit)?.into_iter().map(parse).collect()
+}
+
+/// All leases.
+pub fn leases(tables: &dyn Tables) -> Result<Vec<(LogPosition, LeaseRow)>, StorageError> {
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let id = keys::parse_position(&key).ok_or_else(|| damaged_key(Table::Leases))?;
+        Ok((id, decode(Table::Leases, &value)?))
+    };
+    tables.scan(Table::Leases, &[], &[], usize::MAX)?.into_iter().map(parse).collect()
+}
+
+/// All URL keys, by kid.
+pub fn url_keys(tables: &dyn Tables) -> Result<Vec<UrlKey>, StorageError> {
+    let rows = tables.scan(Table::UrlKeys, &[], &[], usize::MAX)?;
+    rows.into_iter().map(|(_, value)| decode(Table::UrlKeys, &value)).collect()
+}
+
+/// At most `limit` bodies in the trash.
+pub fn trash(tables: &dyn Tables, limit: usize) -> Result<Vec<LogPosition>, StorageError> {
+    let rows = tables.scan(Table::Trash, &[], &[], limit)?;
+    rows.iter().map(|(key, _)| keys::parse_position(key).ok_or_else(|| damaged_key(Table::Trash))).collect()
+}
+
+/// At most `limit` chunks that have been without references the longest, at least since log index `until`.
+pub fn garbage(
+    tables: &dyn Tables,
+    until: u64,
+    limit: usize,
+) -> Result<Vec<(LogPosition, ClassId, ChunkId)>, StorageError> {
+    let rows = tables.scan(Table::Garbage, &[], &keys::position(LogPosition::new(until, 0)), limit)?;
+    rows.iter().map(|(key, _)| keys::parse_garbage(key).ok_or_else(|| damaged_key(Table::Garbage))).collect()
+}
+
+/// The references of at most `limit` extents after the row `after`: a page of a mark pass, and where the next begins.
+pub fn mark_page(
+    tables: &dyn Tables,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<ChunkId>, Option<Vec<u8>>), StorageError> {
+    let from = after.map_or_else(Vec::new, |key| [key, &[0]].concat());
+    let rows = tables.scan(Table::Extents, &from, &[], limit)?;
+    let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone())).flatten();
+    let mut ids = Vec::new();
+    for (_, value) in &rows {
+        let extent: Extent = decode(Table::Extents, value)?;
+        ids.extend(extent.chunks.iter().map(|chunk| chunk.id));
+    }
+    Ok((ids, next))
+}

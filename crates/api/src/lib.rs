@@ -11,6 +11,7 @@ pub mod disk;
 pub mod entropy;
 pub mod metadata;
 pub mod routes;
+pub mod rpc;
 pub mod situation;
 
 pub use admin::{Admin, AdminError};
@@ -19,3 +20,4 @@ pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
 pub use entropy::Entropy;
 pub use metadata::{MetaError, Metadata};
+pub use situation::Situation;

@@ -1,0 +1,103 @@
+//! What this process has learned of a node by using it.
+//!
+//! Recent latencies give the median that a write is patient by and the p95 that a read is hedged at. A node that was silent
+//! for too long is *slow*: it is asked last, and written to only if nobody else will do, until a probe answers.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// How many latencies are remembered: enough for a p95, few enough to forget a bad minute.
+const WINDOW: usize = 64;
+
+/// One node's recent past.
+#[derive(Debug, Default)]
+pub(crate) struct Experience(Mutex<Past>);
+
+#[derive(Debug, Default)]
+struct Past {
+    puts: Window,
+    gets: Window,
+    slow: bool,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    recent: Vec<Duration>,
+    next: usize,
+}
+
+impl Window {
+    fn add(&mut self, took: Duration) {
+        match self.recent.len() < WINDOW {
+            true => self.recent.push(took),
+            false => self.recent[self.next] = took,
+        }
+        self.next = (self.next + 1) % WINDOW;
+    }
+
+    fn quantile(&self, of_100: usize) -> Option<Duration> {
+        let mut sorted = self.recent.clone();
+        sorted.sort_unstable();
+        sorted.get((sorted.len() * of_100 / 100).min(sorted.len().saturating_sub(1))).copied()
+    }
+}
+
+impl Experience {
+    /// A put was answered after `took`.
+    pub fn put_took(&self, took: Duration) {
+        self.0.lock().puts.add(took);
+    }
+
+    /// A get was answered after `took`.
+    pub fn get_took(&self, took: Duration) {
+        self.0.lock().gets.add(took);
+    }
+
+    /// The usual time of a put.
+    pub fn put_median(&self) -> Option<Duration> {
+        self.0.lock().puts.quantile(50)
+    }
+
+    /// The time that 95 of 100 gets stay below.
+    pub fn get_p95(&self) -> Option<Duration> {
+        self.0.lock().gets.quantile(95)
+    }
+
+    /// Whether it was silent for too long and no probe has answered since.
+    pub fn is_slow(&self) -> bool {
+        self.0.lock().slow
+    }
+
+    /// Notes that it was silent for too long; true if that is news, and somebody should begin to probe.
+    pub fn mark_slow(&self) -> bool {
+        !std::mem::replace(&mut self.0.lock().slow, true)
+    }
+
+    /// Notes that a probe was answered.
+    pub fn mark_well(&self) {
+        self.0.lock().slow = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_the_recent_past() {
+        let experience = Experience::default();
+        assert_eq!(experience.put_median(), None);
+        (0..1000).for_each(|_| experience.get_took(Duration::from_secs(9)));
+        (0..64).for_each(|ms| experience.get_took(Duration::from_millis(ms)));
+        assert_eq!(experience.get_p95(), Some(Duration::from_millis(60)), "the nine seconds are forgotten");
+    }
+
+    #[test]
+    fn slow_is_news_once() {
+        let experience = Experience::default();
+        assert!(experience.mark_slow() && !experience.mark_slow());
+        experience.mark_well();
+        assert!(!experience.is_slow() && experience.mark_slow());
+    }
+}

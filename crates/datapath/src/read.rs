@@ -1,0 +1,263 @@
+//! Reading a chunk: the first copy that is what metadata says it is.
+//!
+//! The likeliest node is asked; if it takes longer than 95 of 100 of its answers did, the next is asked beside it (a *hedge*), and
+//! the first good copy wins. Hedges are capped at 5 % of reads, so that load alone cannot double itself; a
+//! node silent for 50 ms is not load but trouble: it does not count against the cap, and is asked last from then on.
+//! Source: Dean & Barroso, "The Tail at Scale", CACM 56(2), 2013.
+//!
+//! Nothing leaves here unverified: length and CRC-32C are compared with metadata's, whoever compared them before.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::ChunkError;
+use bytes::Bytes;
+use domain::record::{ChunkRef, DegradedCause};
+use domain::view::NodeView;
+use domain::{Crc32c, Incarnation, NodeId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::nodes::{Nodes, Peer, doubt};
+
+/// The shortest time after which a second copy is asked for.
+const MIN_HEDGE: Duration = Duration::from_millis(5);
+
+/// A node that is silent for this long is slow.
+const SILENT_AFTER: Duration = Duration::from_millis(50);
+
+/// The whole of a read, all copies tried: beyond it the request's own deadline would cut it anyway.
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Which part of a chunk is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// These bytes.
+    Range(Range<u32>),
+}
+
+/// A copy that was found absent or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCopy {
+    /// Whose copy it is.
+    pub node: NodeId,
+    /// The directory that was asked, as the view knows it.
+    pub incarnation: Incarnation,
+    /// What was found.
+    pub cause: DegradedCause,
+}
+
+/// Why no copy could be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Every node that should hold it says that it does not: the caller's locations may be out of date.
+    #[error("no node holds chunk {chunk} any more")]
+    AllMissing {
+        /// The chunk.
+        chunk: domain::ChunkId,
+    },
+    /// Not enough good copies could be had.
+    #[error("chunk {chunk}: {found} of {wanted} good copies could be read: {reasons}")]
+    Unreadable {
+        /// The chunk.
+        chunk: domain::ChunkId,
+        /// Good copies.
+        found: u8,
+        /// How many were asked for.
+        wanted: u8,
+        /// What the nodes said.
+        reasons: String,
+    },
+}
+
+impl Nodes {
+    /// Reads `part` of `chunk` from one of `holders`. Bad copies met on the way are pushed to `bad`.
+    pub async fn read(
+        &self,
+        chunk: &ChunkRef,
+        holders: &[NodeId],
+        part: &Part,
+        bad: &mut Vec<BadCopy>,
+    ) -> Result<Bytes, ReadError> {
+        self.hedges.count_read();
+        let mut reading = Reading::new(self, *chunk, holders, part);
+        let outcome = reading.first_good().await;
+        bad.append(&mut reading.bad);
+        outcome
+    }
+
+    /// Reads `copies` whole copies of `chunk`, each checked against its SHA-256, and returns one.
+    pub async fn read_agreeing(
+        &self,
+        chunk: &ChunkRef,
+        holders: &[NodeId],
+        copies: u8,
+        bad: &mut Vec<BadCopy>,
+    ) -> Result<Bytes, ReadError> {
+        let mut reading = Reading::new(self, *chunk, holders, &Part::Whole);
+        let outcome = reading.agreeing(copies).await;
+        bad.append(&mut reading.bad);
+        outcome
+    }
+}
+
+/// One chunk being read.
+struct Reading<'a> {
+    nodes: &'a Nodes,
+    chunk: ChunkRef,
+    part: Part,
+    candidates: std::vec::IntoIter<(NodeView, Arc<Peer>)>,
+    asked: JoinSet<(NodeView, Arc<Peer>, Result<Bytes, ChunkError>)>,
+    last: Option<Arc<Peer>>,
+    errors: Vec<(NodeId, ChunkError)>,
+    bad: Vec<BadCopy>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(nodes: &'a Nodes, chunk: ChunkRef, holders: &[NodeId], part: &Part) -> Self {
+        let view = nodes.view();
+        let mut known: Vec<_> =
+            holders.iter().filter_map(|id| view.node(*id)).map(|node| (node.clone(), nodes.peer(node))).collect();
+        // Chunks differ in which holder comes first, so that equally good nodes share the load.
+        if !known.is_empty() {
+            let turn = usize::from(chunk.id.as_bytes()[31]) % known.len();
+            known.rotate_left(turn);
+        }
+        known.sort_by_key(|(node, peer)| doubt(peer, node));
+        let candidates = known.into_iter();
+        Self {
+            nodes,
+            chunk,
+            part: part.clone(),
+            candidates,
+            asked: JoinSet::new(),
+            last: None,
+            errors: vec![],
+            bad: vec![],
+        }
+    }
+
+    fn ask_next(&mut self) -> bool {
+        let Some((node, peer)) = self.candidates.next() else { return false };
+        self.last = Some(peer.clone());
+        let (chunk, part) = (self.chunk, self.part.clone());
+        self.asked.spawn(async move {
+            let begun = Instant::now();
+            let answer = fetch(&peer, &chunk, &part).await;
+            if answer.is_ok() {
+                peer.experience.get_took(begun.elapsed());
+            }
+            (node, peer, answer)
+        });
+        true
+    }
+
+    async fn first_good(&mut self) -> Result<Bytes, ReadError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if self.asked.is_empty() && !self.ask_next() {
+                return Err(self.failure(0, 1));
+            }
+            let asked_at = Instant::now();
+            let usual = self.last.as_ref().and_then(|peer| peer.experience.get_p95());
+            let hedge = asked_at + usual.unwrap_or(SILENT_AFTER).clamp(MIN_HEDGE, SILENT_AFTER);
+            for (until, silent) in [(hedge, false), (asked_at + SILENT_AFTER, true), (deadline, true)] {
+                match timeout_at(until, self.asked.join_next()).await {
+                    Ok(Some(Ok(answer))) => match self.judge(answer) {
+                        Some(bytes) => return Ok(bytes),
+                        None => {
+                            self.ask_next();
+                            break;
+                        }
+                    },
+                    Ok(_) => break,
+                    Err(_) if until == deadline => return Err(self.failure(0, 1)),
+                    Err(_) => {
+                        if silent {
+                            self.last.clone().iter().for_each(|peer| self.nodes.suspect(peer));
+                        }
+                        if (silent || self.nodes.hedges.take()) && self.ask_next() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn agreeing(&mut self, copies: u8) -> Result<Bytes, ReadError> {
+        let deadline = Instant::now() + DEADLINE;
+        let mut good: Vec<Bytes> = Vec::new();
+        while self.asked.len() < usize::from(copies) && self.ask_next() {}
+        while good.len() < usize::from(copies) {
+            match timeout_at(deadline, self.asked.join_next()).await {
+                Ok(Some(Ok(answer))) => match self.judge(answer) {
+                    Some(bytes) if self.chunk.id.names(&bytes) => good.push(bytes),
+                    _ => drop(self.ask_next()),
+                },
+                Ok(Some(Err(_))) => drop(self.ask_next()),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let found = good.len() as u8;
+        match good.pop() {
+            Some(bytes) if found >= copies => Ok(bytes),
+            _ => Err(self.failure(found, copies)),
+        }
+    }
+
+    /// The bytes if they are good; otherwise notes what was wrong with whom.
+    fn judge(&mut self, answer: (NodeView, Arc<Peer>, Result<Bytes, ChunkError>)) -> Option<Bytes> {
+        let (node, peer, answer) = answer;
+        let error = match answer {
+            Ok(bytes) => return Some(bytes),
+            Err(error) => error,
+        };
+        let cause = match &error {
+            ChunkError::Missing { .. } => Some(DegradedCause::Absent),
+            ChunkError::Damaged { .. } => Some(DegradedCause::Damaged),
+            ChunkError::Unreachable { .. } => {
+                self.nodes.suspect(&peer);
+                None
+            }
+            _ => None,
+        };
+        if let (Some(cause), Some(incarnation)) = (cause, node.incarnation) {
+            self.bad.push(BadCopy { node: node.id, incarnation, cause });
+        }
+        self.errors.push((node.id, error));
+        None
+    }
+
+    fn failure(&self, found: u8, wanted: u8) -> ReadError {
+        let missing = |(_, error): &(NodeId, ChunkError)| matches!(error, ChunkError::Missing { .. });
+        if self.asked.is_empty() && self.errors.iter().all(missing) {
+            return ReadError::AllMissing { chunk: self.chunk.id };
+        }
+        let mut reasons: Vec<_> = self.errors.iter().map(|(id, error)| format!("{id}: {error}")).collect();
+        if !self.asked.is_empty() {
+            reasons.push(format!("{} nodes did not answer", self.asked.len()));
+        }
+        ReadError::Unreadable { chunk: self.chunk.id, found, wanted, reasons: reasons.join("; ") }
+    }
+}
+
+/// Asks one node, and checks what comes.
+async fn fetch(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, ChunkError> {
+    let damaged = || ChunkError::Damaged { id: chunk.id };
+    match part {
+        Part::Whole => {
+            let bytes = peer.store.get(chunk.id, Some(chunk.crc)).await?;
+            let sound = bytes.len() == chunk.length as usize && Crc32c::of(&bytes) == chunk.crc;
+            sound.then_some(bytes).ok_or_else(damaged)
+        }
+        Part::Range(range) => {
+            let (bytes, crc) = peer.store.get_range(chunk.id, chunk.crc, range.clone()).await?;
+            let sound = bytes.len() == range.len() && Crc32c::of(&bytes) == crc;
+            sound.then_some(bytes).ok_or_else(damaged)
+        }
+    }
+}

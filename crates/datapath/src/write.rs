@@ -1,0 +1,263 @@
+//! Writing a chunk: to all its nodes at once, done at a quorum, patient with the rest for a moment.
+//!
+//! Rendezvous order says where the chunk should be. Nodes that are known not to answer are passed over, one that
+//! fails is replaced by the next in order, and so is one that stays silent while the quorum is not met. At W durable
+//! answers the chunk is written; the others get three times their usual put time, at most 50 ms, to be part of the same
+//! commit. What comes later is handed to the caller's sink, to be confirmed in a batch.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::ChunkError;
+use bytes::Bytes;
+use domain::change::Written;
+use domain::record::ChunkRef;
+use domain::view::NodeView;
+use domain::{ClassId, Incarnation, NodeId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::nodes::{Nodes, Peer, doubt};
+
+/// Something to keep alive until the last put of a chunk is over: its place in the byte budget, the floor under it.
+pub type Hold = Arc<dyn Any + Send + Sync>;
+
+/// The longest that a written chunk waits for further answers.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A node whose put takes this long without a quorum gets company: the next node in order.
+const COMPANY_AFTER: Duration = Duration::from_millis(500);
+
+/// A put that takes this long makes its node slow in our eyes.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+
+/// A chunk to be written.
+pub struct WriteRequest {
+    /// What it is.
+    pub chunk: ChunkRef,
+    /// Storage class, for late answers.
+    pub class: ClassId,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// How many copies there should be: R.
+    pub copies: u8,
+    /// How many must be durable: W.
+    pub quorum: u8,
+    /// Kept until no put of this chunk is under way any more.
+    pub hold: Hold,
+}
+
+/// An answer that came after its chunk was handed back as written.
+pub struct LateAnswer {
+    /// Storage class of the chunk.
+    pub class: ClassId,
+    /// The chunk.
+    pub chunk: ChunkRef,
+    /// The node that made it durable.
+    pub node: NodeId,
+    /// The directory that did.
+    pub incarnation: Incarnation,
+    /// What must be kept until the answer is confirmed.
+    pub hold: Hold,
+}
+
+/// Why a chunk is not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Fewer than W nodes made it durable.
+    #[error("quorum not reached: {answered}/{quorum} success; {reasons}")]
+    QuorumShort {
+        /// Nodes that did.
+        answered: usize,
+        /// How many must.
+        quorum: u8,
+        /// What the others said.
+        reasons: String,
+    },
+    /// Too few nodes have room.
+    #[error("the cluster is full: {reasons}")]
+    Full {
+        /// What the nodes said.
+        reasons: String,
+    },
+    /// Too few nodes can take more just now.
+    #[error("the cluster is busy: {reasons}")]
+    Busy {
+        /// What the nodes said.
+        reasons: String,
+    },
+}
+
+type Answer = (NodeId, Result<Incarnation, ChunkError>);
+
+impl Nodes {
+    /// Writes a chunk. Costs one message to each of R nodes and the slowest of the W fastest barriers.
+    pub async fn write(&self, request: WriteRequest, late: &mpsc::Sender<LateAnswer>) -> Result<Written, WriteError> {
+        let request = Arc::new(request);
+        let view = self.view();
+        let mut writing = Writing::new(self, &request, view.order(&request.chunk.id));
+        for _ in 0..request.copies {
+            writing.start_next();
+        }
+        let outcome = writing.until_quorum().await;
+        let answers = match outcome {
+            Ok(()) => writing.patiently().await,
+            Err(error) => return Err(error),
+        };
+        writing.leave_the_rest(late.clone());
+        Ok(Written { chunk: request.chunk, answers, quorum: request.quorum, copies: request.copies })
+    }
+}
+
+/// One chunk on its way.
+struct Writing<'a> {
+    nodes: &'a Nodes,
+    request: &'a Arc<WriteRequest>,
+    candidates: VecDeque<(NodeId, Arc<Peer>)>,
+    sender: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+    pending: Vec<(NodeId, Arc<Peer>)>,
+    good: Vec<(NodeId, Incarnation)>,
+    bad: Vec<(NodeId, ChunkError)>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(nodes: &'a Nodes, request: &'a Arc<WriteRequest>, order: Vec<&NodeView>) -> Self {
+        let mut ranked: Vec<_> = order.into_iter().map(|node| (node, nodes.peer(node))).collect();
+        // Stable: nodes of equal doubt keep their rendezvous order, those not to be relied on come last.
+        ranked.sort_by_key(|(node, peer)| doubt(peer, node) >= 2);
+        let (sender, answers) = mpsc::channel(ranked.len().max(1));
+        let candidates = ranked.into_iter().map(|(node, peer)| (node.id, peer)).collect();
+        Self { nodes, request, candidates, sender, answers, pending: vec![], good: vec![], bad: vec![] }
+    }
+
+    /// Sends the chunk to the next candidate; false if there is none.
+    fn start_next(&mut self) -> bool {
+        let Some((id, peer)) = self.candidates.pop_front() else { return false };
+        self.pending.push((id, peer.clone()));
+        let (request, sender, nodes) = (self.request.clone(), self.sender.clone(), self.nodes.clone());
+        tokio::spawn(async move {
+            let answer = put(&nodes, &peer, &request).await;
+            // Nobody listens any more if the write failed as a whole.
+            sender.send((id, answer)).await.ok();
+        });
+        true
+    }
+
+    fn note(&mut self, (id, answer): Answer) {
+        self.pending.retain(|(node, _)| *node != id);
+        match answer {
+            Ok(incarnation) => self.good.push((id, incarnation)),
+            Err(error) => {
+                tracing::debug!(node = %id, %error, "put failed");
+                self.bad.push((id, error));
+            }
+        }
+    }
+
+    fn written(&self) -> bool {
+        self.good.len() >= usize::from(self.request.quorum)
+    }
+
+    async fn until_quorum(&mut self) -> Result<(), WriteError> {
+        let mut company = Instant::now() + COMPANY_AFTER;
+        while !self.written() {
+            if self.pending.is_empty() && !self.start_next() {
+                return Err(self.failure());
+            }
+            match timeout_at(company, self.answers.recv()).await {
+                Ok(Some(answer)) => {
+                    let failed = answer.1.is_err();
+                    self.note(answer);
+                    if failed {
+                        self.start_next();
+                    }
+                }
+                Ok(None) => return Err(self.failure()),
+                Err(_) => {
+                    for _ in 0..self.pending.len() {
+                        self.start_next();
+                    }
+                    company = Instant::now() + COMPANY_AFTER;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for those still writing, and returns all good answers.
+    async fn patiently(&mut self) -> Vec<(NodeId, Incarnation)> {
+        let begun = Instant::now();
+        while !self.pending.is_empty() {
+            let usual = self.pending.iter().filter_map(|(_, peer)| match peer.experience.is_slow() {
+                true => Some(Duration::ZERO),
+                false => peer.experience.put_median(),
+            });
+            let patience = usual.max().map_or(PATIENCE, |median| (median * 3).min(PATIENCE));
+            match timeout_at(begun + patience, self.answers.recv()).await {
+                Ok(Some(answer)) => self.note(answer),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.good.clone()
+    }
+
+    /// Hands answers that are still to come to the sink; if that is full they are lost, which is harmless.
+    fn leave_the_rest(self, late: mpsc::Sender<LateAnswer>) {
+        let Self { request, mut answers, pending, sender, .. } = self;
+        drop(sender);
+        if pending.is_empty() {
+            return;
+        }
+        let request = request.clone();
+        tokio::spawn(async move {
+            while let Some((node, answer)) = answers.recv().await {
+                let Ok(incarnation) = answer else { continue };
+                let (class, chunk, hold) = (request.class, request.chunk, request.hold.clone());
+                late.try_send(LateAnswer { class, chunk, node, incarnation, hold }).ok();
+            }
+        });
+    }
+
+    fn failure(&self) -> WriteError {
+        let reasons = match self.bad.is_empty() {
+            true => "no node of the cluster takes chunks".to_string(),
+            false => self.bad.iter().map(|(id, error)| format!("{id}: {error}")).collect::<Vec<_>>().join("; "),
+        };
+        let any = |test: fn(&ChunkError) -> bool| self.bad.iter().any(|(_, error)| test(error));
+        if any(|error| matches!(error, ChunkError::Full { .. })) {
+            WriteError::Full { reasons }
+        } else if any(|error| matches!(error, ChunkError::Busy)) {
+            WriteError::Busy { reasons }
+        } else {
+            WriteError::QuorumShort { answered: self.good.len(), quorum: self.request.quorum, reasons }
+        }
+    }
+}
+
+async fn put(nodes: &Nodes, peer: &Arc<Peer>, request: &WriteRequest) -> Result<Incarnation, ChunkError> {
+    let begun = Instant::now();
+    let put = peer.store.put(request.chunk.id, request.chunk.crc, request.bytes.clone());
+    let mut put = std::pin::pin!(put);
+    let answer = match timeout_at(begun + SILENT_AFTER, put.as_mut()).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            nodes.suspect(peer);
+            put.await
+        }
+    };
+    match answer {
+        Ok(stored) => {
+            peer.experience.put_took(begun.elapsed());
+            Ok(stored.incarnation)
+        }
+        Err(error) => {
+            if matches!(error, ChunkError::Unreachable { .. }) {
+                nodes.suspect(peer);
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Why the object service refused, split by what the caller should do.
+
+use api::MetaError;
+use datapath::{ReadError, WriteError};
+use domain::change::Refusal;
+use domain::quorum::QuorumError;
+
+/// Why a request for an object was not carried out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ObjectError {
+    /// There is no such object.
+    #[error("object not found")]
+    NotFound,
+    /// The metadata refused the change; asking again gives the same answer.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A quorum was asked for that cannot be.
+    #[error("{0}")]
+    Quorum(#[from] QuorumError),
+    /// The body broke off or was slower than allowed: nothing was stored.
+    #[error("the body ended early: {0}; nothing was stored")]
+    BodyBroken(String),
+    /// The body is not as long as was said.
+    #[error("the body has {found} bytes, and {said} were announced; nothing was stored")]
+    BodyLength {
+        /// Bytes received.
+        found: u64,
+        /// Bytes announced.
+        said: u64,
+    },
+    /// The body is larger than any object may be.
+    #[error("the body is larger than {limit} bytes, the largest object")]
+    TooLarge {
+        /// The largest object, in bytes.
+        limit: u64,
+    },
+    /// A chunk could not be written to enough nodes.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// A chunk could not be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The metadata could not be asked.
+    #[error("{0}")]
+    Meta(MetaError),
+    /// No room in the byte budget became free in time.
+    #[error("the gateway is busy: no room for the body within {waited_s} s; try again")]
+    Busy {
+        /// How long the request waited, in seconds.
+        waited_s: u64,
+    },
+    /// A range that no byte of the object is in.
+    #[error("no byte of the range is in the object, which has {size} bytes")]
+    Range {
+        /// Bytes in the object.
+        size: u64,
+    },
+    /// The service is not ready: no lease, or too few nodes.
+    #[error("the gateway is not ready: {0}; try again")]
+    NotReady(String),
+}
+
+impl From<MetaError> for ObjectError {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::NotFound => ObjectError::NotFound,
+            other => ObjectError::Meta(other),
+        }
+    }
+}
+
+impl From<Refusal> for ObjectError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoSuchObject => ObjectError::NotFound,
+            other => ObjectError::Refused(other),
+        }
+    }
+}

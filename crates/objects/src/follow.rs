@@ -1,0 +1,85 @@
+//! What runs beside the requests: watching the view, confirming late answers, reporting bad copies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Metadata;
+use datapath::{BadCopy, LateAnswer};
+use domain::change::Change;
+use domain::view::ClusterView;
+use domain::{ChunkId, ClassId};
+use tokio::sync::{mpsc, watch};
+
+use crate::lease::LeaseKeeper;
+
+/// Late answers are confirmed this often.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
+/// How many go into one command.
+const CONFIRM_BATCH: usize = 512;
+
+/// After a failed poll of the view, the next one waits this long.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// A copy that a read found bad.
+pub(crate) struct BadReport {
+    pub class: ClassId,
+    pub chunk: ChunkId,
+    pub copy: BadCopy,
+}
+
+/// Keeps `sender` at the newest view, for ever.
+pub(crate) async fn watch_view(meta: Arc<dyn Metadata>, sender: watch::Sender<Arc<ClusterView>>) {
+    let mut known = 0;
+    loop {
+        match meta.view(known).await {
+            Ok(view) if view.revision != known => {
+                known = view.revision;
+                sender.send_replace(Arc::new(view));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the view could not be polled");
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Confirms late answers in batches, once a second. What gets lost here is found by repair.
+pub(crate) async fn confirm_late(
+    meta: Arc<dyn Metadata>,
+    keeper: LeaseKeeper,
+    mut answers: mpsc::Receiver<LateAnswer>,
+) {
+    let mut batch = Vec::new();
+    while answers.recv_many(&mut batch, CONFIRM_BATCH).await > 0 {
+        tokio::time::sleep(CONFIRM_EVERY).await;
+        while batch.len() < CONFIRM_BATCH
+            && let Ok(answer) = answers.try_recv()
+        {
+            batch.push(answer);
+        }
+        let late = batch.iter().map(|late| (late.class, late.chunk.id, late.node, late.incarnation)).collect();
+        tell(&*meta, &keeper, Change::Confirm { late }).await;
+        // Only now may the floors under these puts move.
+        batch.clear();
+    }
+}
+
+/// Tells the metadata of bad copies, one by one.
+pub(crate) async fn report_bad(meta: Arc<dyn Metadata>, keeper: LeaseKeeper, mut reports: mpsc::Receiver<BadReport>) {
+    while let Some(BadReport { class, chunk, copy }) = reports.recv().await {
+        let BadCopy { node, incarnation, cause } = copy;
+        tracing::warn!(%chunk, %node, ?cause, "a copy is bad; another was used");
+        tell(&*meta, &keeper, Change::Report { class, chunk, node, incarnation, cause }).await;
+    }
+}
+
+async fn tell(meta: &dyn Metadata, keeper: &LeaseKeeper, change: Change) {
+    let Some(work) = keeper.begin() else { return };
+    let request = work.request();
+    if let Err(error) = meta.change(request.session(), change).await {
+        tracing::debug!(%error, "a note to the metadata was lost");
+    }
+}

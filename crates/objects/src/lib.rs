@@ -1,0 +1,21 @@
+//! The object service: what a bucket and a key mean, made of chunks and metadata.
+//!
+//! A put cuts its body into chunks as it arrives, writes each to its nodes while the next one is received, and in the end commits one
+//! command that points the key at them; until then nobody sees anything, and what breaks off leaves no trace but bytes that
+//! garbage collection finds. A get looks the key up once and streams chunks, each verified before its first
+//! byte leaves, one read ahead. Everything that is relied on meanwhile is kept by a lease and its floor
+//! (see [`mod@lease`]), so that no delete can pull it away.
+//!
+//! The native API, the S3 front and the demos all stand on this crate; it knows no HTTP.
+
+mod error;
+mod follow;
+mod get;
+pub mod lease;
+mod put;
+mod service;
+
+pub use error::ObjectError;
+pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader, ReadPart};
+pub use put::{PutDone, PutRequest};
+pub use service::{Objects, Settings};

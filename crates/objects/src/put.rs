@@ -1,0 +1,372 @@
+//! Putting an object: cut, hash, write, commit.
+//!
+//! Two chunks of a body are in hand at most: while one is on its way to the nodes, the next is received. SHA-256 and CRC-32C are
+//! computed piece by piece as bytes arrive, so the chunk's name is known when its last byte is. A chunk is
+//! received into room that was reserved before its first byte; a body that arrives in one piece is not copied at all.
+//!
+//! Long bodies commit their references on the way, in extents under a body that nobody sees, so that no command grows
+//! with the object and the floor moves on; the last command points the key at it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use datapath::{Hold, Reservation, WriteError, WriteRequest};
+use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
+use domain::id::{CrcStream, hex};
+use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
+use domain::{ChunkId, LogPosition};
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::error::ObjectError;
+use crate::lease::Work;
+use crate::service::Objects;
+
+/// The largest object: 5 TiB.
+const MAX_OBJECT_BYTES: u64 = 5 << 40;
+
+/// References are committed at least this often, so that a slow upload does not hold the floor for ever.
+const EXTENT_EVERY: Duration = Duration::from_secs(30);
+
+/// Chunks of one body on their way to nodes at once.
+const IN_FLIGHT: usize = 2;
+
+/// What to put.
+#[derive(Clone, Debug)]
+pub struct PutRequest {
+    /// Bucket and key.
+    pub name: ObjectName,
+    /// How long the body is, if that was announced.
+    pub length: Option<u64>,
+    /// Media type.
+    pub content_type: String,
+    /// Further headers of the writer's.
+    pub user_metadata: Vec<(String, String)>,
+    /// What must be true of the key.
+    pub when: Precondition,
+    /// Durable copies before the answer, if not the configured number.
+    pub write_quorum: Option<u8>,
+    /// Whether a missing bucket is made.
+    pub make_bucket: bool,
+}
+
+/// What a put did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutDone {
+    /// Bytes stored.
+    pub size: u64,
+    /// Entity tag, without quotes.
+    pub etag: String,
+    /// The version's number among its key's.
+    pub revision: u64,
+    /// The chunks, with the nodes that had them when it was committed; of very long bodies only the last ones.
+    pub chunks: Vec<Written>,
+}
+
+impl Objects {
+    /// Stores `body` as the object's next version. Nothing is visible or kept unless this returns `Ok`.
+    pub async fn put<S>(&self, request: PutRequest, body: S) -> Result<PutDone, ObjectError>
+    where
+        S: Stream<Item = Result<Bytes, String>> + Send + Unpin,
+    {
+        if request.length.is_some_and(|length| length > MAX_OBJECT_BYTES) {
+            return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
+        }
+        let mut upload = Upload::begin(self, &request)?;
+        let outcome = match upload.receive(body).await {
+            Ok(()) => upload.commit(&request).await,
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            upload.abandon().await;
+        }
+        outcome
+    }
+}
+
+/// A body on its way in.
+struct Upload<'a> {
+    objects: &'a Objects,
+    work: Arc<Work>,
+    quorum: u8,
+    announced: Option<u64>,
+    received: u64,
+    etag: Etag,
+    flying: VecDeque<JoinHandle<Result<Written, WriteError>>>,
+    written: Vec<Written>,
+    uncommitted_since: Option<Instant>,
+    body: Option<(LogPosition, u32)>,
+}
+
+impl<'a> Upload<'a> {
+    fn begin(objects: &'a Objects, request: &PutRequest) -> Result<Self, ObjectError> {
+        let quorum = request.write_quorum.unwrap_or(objects.settings().write_quorum);
+        Ok(Self {
+            objects,
+            work: Arc::new(objects.begin()?),
+            quorum,
+            announced: request.length,
+            received: 0,
+            etag: Etag::default(),
+            flying: VecDeque::new(),
+            written: Vec::new(),
+            uncommitted_since: None,
+            body: None,
+        })
+    }
+
+    async fn receive<S>(&mut self, body: S) -> Result<(), ObjectError>
+    where
+        S: Stream<Item = Result<Bytes, String>> + Send + Unpin,
+    {
+        let mut body = Incoming::new(body, self.objects.settings().patience);
+        while self.announced != Some(self.received) {
+            let room = self.room().await?;
+            let Some((chunk, bytes)) = body.next_chunk(room.bytes, &mut self.etag).await? else { break };
+            self.received += u64::from(chunk.length);
+            if self.received > MAX_OBJECT_BYTES {
+                return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
+            }
+            self.send(chunk, bytes, room.reservation).await?;
+            self.commit_extent_if_due().await?;
+        }
+        body.must_be_over().await?;
+        while self.land().await? {}
+        match self.announced {
+            Some(said) if said != self.received => Err(ObjectError::BodyLength { found: self.received, said }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Room for the next chunk, before its first byte is read: at once beside one in flight, else in turn.
+    async fn room(&mut self) -> Result<Room, ObjectError> {
+        let settings = self.objects.settings();
+        let left = self.announced.map_or(u64::MAX, |all| all.saturating_sub(self.received));
+        let bytes = left.min(u64::from(settings.chunk_bytes)) as usize;
+        let budget = &self.objects.inner.budget;
+        while !self.flying.is_empty() {
+            if self.flying.len() < IN_FLIGHT
+                && let Some(reservation) = budget.more(bytes)
+            {
+                return Ok(Room { bytes, reservation });
+            }
+            self.land().await?;
+        }
+        match timeout(settings.patience, budget.first(bytes)).await {
+            Ok(reservation) => Ok(Room { bytes, reservation }),
+            Err(_) => Err(ObjectError::Busy { waited_s: settings.patience.as_secs() }),
+        }
+    }
+
+    async fn send(&mut self, chunk: ChunkRef, bytes: Bytes, reservation: Reservation) -> Result<(), ObjectError> {
+        self.uncommitted_since.get_or_insert_with(Instant::now);
+        let hold: Hold = Arc::new((reservation, self.work.clone()));
+        let copies = self.objects.settings().copies;
+        let class = self.objects.class();
+        let request = WriteRequest { chunk, class, bytes, copies, quorum: self.quorum, hold };
+        let (nodes, late) = (self.objects.inner.nodes.clone(), self.objects.inner.late.clone());
+        self.flying.push_back(tokio::spawn(async move { nodes.write(request, &late).await }));
+        Ok(())
+    }
+
+    /// Waits for the oldest chunk in flight; false if there is none.
+    async fn land(&mut self) -> Result<bool, ObjectError> {
+        let Some(oldest) = self.flying.pop_front() else { return Ok(false) };
+        let written =
+            oldest.await.map_err(|error| ObjectError::NotReady(format!("a write was cut short: {error}")))??;
+        self.written.push(written);
+        Ok(true)
+    }
+
+    /// Commits references so far if they fill an extent, or are half a minute old.
+    async fn commit_extent_if_due(&mut self) -> Result<(), ObjectError> {
+        let full = self.written.len() + self.flying.len() >= MAX_EXTENT_CHUNKS;
+        let old = self.uncommitted_since.is_some_and(|since| since.elapsed() >= EXTENT_EVERY);
+        if !full && !old {
+            return Ok(());
+        }
+        while self.land().await? {}
+        let (body, extent) = match self.body {
+            Some(body) => body,
+            None => (self.begin_body().await?, 0),
+        };
+        let chunks = std::mem::take(&mut self.written);
+        self.objects.change(&self.work, Change::Append { body, extent, chunks }).await?;
+        self.body = Some((body, extent + 1));
+        self.uncommitted_since = None;
+        // What was appended is counted now; nothing of this upload relies on older puts any more.
+        self.work.move_on();
+        Ok(())
+    }
+
+    async fn begin_body(&mut self) -> Result<LogPosition, ObjectError> {
+        let class = self.objects.class();
+        match self.objects.change(&self.work, Change::BeginBody { class }).await? {
+            Outcome::Body(body) => {
+                self.body = Some((body, 0));
+                Ok(body)
+            }
+            other => Err(ObjectError::NotReady(format!("a new body was answered with {other:?}"))),
+        }
+    }
+
+    async fn commit(&mut self, request: &PutRequest) -> Result<PutDone, ObjectError> {
+        let chunks = std::mem::take(&mut self.written);
+        let body = match self.body {
+            None => NewBody::Whole(chunks.clone()),
+            Some((body, _)) => NewBody::Finish { body, last: chunks.clone() },
+        };
+        let etag = std::mem::take(&mut self.etag).finish();
+        let change = Change::PutObject {
+            name: request.name.clone(),
+            make_bucket: request.make_bucket,
+            when: request.when.clone(),
+            body,
+            class: self.objects.class(),
+            size: self.received,
+            etag: etag.clone(),
+            content_type: request.content_type.clone(),
+            user_metadata: request.user_metadata.clone(),
+        };
+        match self.objects.change(&self.work, change).await? {
+            Outcome::Put { revision, .. } => Ok(PutDone { size: self.received, etag, revision, chunks }),
+            other => Err(ObjectError::NotReady(format!("a put was answered with {other:?}"))),
+        }
+    }
+
+    /// Lets go of a body that will not be finished. If that fails too, its lease's end does it.
+    async fn abandon(&mut self) {
+        if let Some((body, _)) = self.body.take() {
+            match self.objects.change(&self.work, Change::Abort { body }).await {
+                Ok(_) | Err(ObjectError::Refused(Refusal::BodyGone { .. })) => {}
+                Err(error) => tracing::debug!(%error, "an upload was not aborted; it goes with its lease"),
+            }
+        }
+    }
+}
+
+struct Room {
+    bytes: usize,
+    reservation: Reservation,
+}
+
+/// The entity tag: of one chunk its SHA-256, of several the SHA-256 over theirs and their number.
+#[derive(Default)]
+struct Etag {
+    first: Option<ChunkId>,
+    over: Sha256,
+    chunks: u64,
+}
+
+impl Etag {
+    fn add(&mut self, id: &ChunkId) {
+        self.first.get_or_insert(*id);
+        self.over.update(id.as_bytes());
+        self.chunks += 1;
+    }
+
+    fn finish(self) -> String {
+        match (self.chunks, self.first) {
+            (0 | 1, first) => first.unwrap_or_else(|| ChunkId::of(b"")).to_hex(),
+            (chunks, _) => format!("{}-{chunks}", hex(&self.over.finalize())),
+        }
+    }
+}
+
+/// A body's bytes, handed out in chunks.
+struct Incoming<S> {
+    body: S,
+    spare: Bytes,
+    patience: Duration,
+}
+
+impl<S: Stream<Item = Result<Bytes, String>> + Unpin> Incoming<S> {
+    fn new(body: S, patience: Duration) -> Self {
+        Self { body, spare: Bytes::new(), patience }
+    }
+
+    /// The next chunk: `bytes` long unless the body ends before; `None` at its end.
+    async fn next_chunk(&mut self, bytes: usize, etag: &mut Etag) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
+        let mut gathered = Gathered::new(bytes);
+        while gathered.missing() > 0 {
+            if self.spare.is_empty() {
+                match self.next_frame().await? {
+                    Some(frame) => self.spare = frame,
+                    None => break,
+                }
+            }
+            let take = self.spare.len().min(gathered.missing());
+            gathered.add(self.spare.split_to(take));
+        }
+        Ok(gathered.finish().inspect(|(chunk, _)| etag.add(&chunk.id)))
+    }
+
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        match timeout(self.patience, self.body.next()).await {
+            Ok(Some(Ok(frame))) => Ok(Some(frame)),
+            Ok(Some(Err(error))) => Err(ObjectError::BodyBroken(error)),
+            Ok(None) => Ok(None),
+            Err(_) => Err(ObjectError::BodyBroken(format!("nothing came for {} s", self.patience.as_secs()))),
+        }
+    }
+
+    /// A body that goes on after its announced end is refused.
+    async fn must_be_over(&mut self) -> Result<(), ObjectError> {
+        while self.spare.is_empty() {
+            match self.next_frame().await? {
+                Some(frame) => self.spare = frame,
+                None => return Ok(()),
+            }
+        }
+        Err(ObjectError::BodyBroken("more bytes came than were announced".into()))
+    }
+}
+
+/// One chunk being received: hashed as it grows.
+struct Gathered {
+    wanted: usize,
+    one: Bytes,
+    many: BytesMut,
+    length: usize,
+    sha: Sha256,
+    crc: CrcStream,
+}
+
+impl Gathered {
+    fn new(wanted: usize) -> Self {
+        let (sha, crc) = (Sha256::new(), CrcStream::new());
+        Self { wanted, one: Bytes::new(), many: BytesMut::new(), length: 0, sha, crc }
+    }
+
+    fn missing(&self) -> usize {
+        self.wanted - self.length
+    }
+
+    fn add(&mut self, frame: Bytes) {
+        self.sha.update(&frame);
+        self.crc.update(&frame);
+        self.length += frame.len();
+        if self.length == frame.len() {
+            self.one = frame;
+            return;
+        }
+        if self.many.capacity() == 0 {
+            self.many.reserve(self.wanted);
+            self.many.extend_from_slice(&std::mem::take(&mut self.one));
+        }
+        self.many.extend_from_slice(&frame);
+    }
+
+    fn finish(self) -> Option<(ChunkRef, Bytes)> {
+        if self.length == 0 {
+            return None;
+        }
+        let bytes = if self.many.is_empty() { self.one } else { self.many.freeze() };
+        let chunk = ChunkRef { id: ChunkId::from_digest(self.sha), length: self.length as u32, crc: self.crc.finish() };
+        Some((chunk, bytes))
+    }
+}

@@ -1,0 +1,262 @@
+//! Garbage collection: the one way in which bytes leave a node.
+//!
+//! A chunk may go only if no record places it there **and nothing that could still rely on it can commit or read**. Five steps,
+//! for thousands of chunks at a time:
+//!
+//! 1. ask the nodes for the chunks' *tokens*;
+//! 2. commit a *barrier*, at log index *b*;
+//! 3. wait until every lease's *floor* is at least *b*;
+//! 4. remove the records whose count is still 0, in one command;
+//! 5. delete on the nodes, by token.
+//!
+//! A put that a commit may still rely on either began before its edge knew of *b* (then its floor is below *b*, and step 3
+//! waits until it has committed, which step 4 sees) or later (then it drew a new token after step 1, and step 5 is
+//! refused). Tokens never come back, so a delayed delete is harmless for ever. Leave one step out, or change two
+//! around, and there is a history that loses a chunk.
+//!
+//! Before step 4 a *mark pass* looks through all references once more. If it meets a chunk that the counts call
+//! garbage, the counts are wrong: deletes are put on hold, and somebody must look.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{ChunkError, MetaError};
+use domain::{ChunkId, ClassId, LogPosition, NodeId, Token};
+use futures_util::StreamExt;
+use futures_util::stream;
+use meta::{Command, Reply, query};
+
+use crate::service::{Core, storage};
+use crate::sweep;
+
+/// Chunks in one pass: one barrier serves them all.
+const PASS_CHUNKS: usize = 8192;
+
+/// Records that one command removes.
+const FORGET_CHUNKS: usize = 256;
+
+/// Bodies emptied in one pass, and in one log entry.
+const PASS_BODIES: usize = 4096;
+const ENTRY_BODIES: usize = 8;
+
+/// Extents read in one page of a mark pass.
+const MARK_PAGE: usize = 1000;
+
+/// Deletes under way at once.
+const DELETES: usize = 16;
+
+/// How long floors may take to pass the barrier: a few renewals, or a lease's end.
+const FLOORS_WITHIN: Duration = Duration::from_secs(75);
+
+/// How often floors are looked at meanwhile.
+const FLOORS_EVERY: Duration = Duration::from_millis(100);
+
+/// Tokens of chunks, as the nodes told them.
+pub(crate) type Tokens = BTreeMap<(NodeId, ChunkId), Token>;
+
+/// Collects for ever.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut last_sweep = core.clock.monotonic();
+    // What was applied when: garbage is old enough if it was there at the newest of these that is.
+    let mut applied = VecDeque::new();
+    loop {
+        tokio::time::sleep(core.settings.gc_every).await;
+        let now = core.clock.monotonic();
+        applied.push_back((now, *core.group.applied().borrow()));
+        while applied.len() > 1 && applied.get(1).is_some_and(|(then, _)| now - *then >= core.settings.gc_delay) {
+            applied.pop_front();
+        }
+        let old =
+            applied.front().filter(|(then, _)| now - *then >= core.settings.gc_delay).map_or(0, |(_, index)| *index);
+        let tight = short_of_room(&core);
+        let until = if tight { u64::MAX >> 16 } else { old + 1 };
+        collect(&core, until).await;
+        if tight || now - last_sweep >= core.settings.sweep_every {
+            last_sweep = now;
+            note(&core, sweep::sweep(&core).await);
+        }
+    }
+}
+
+/// One pass over all garbage, whatever its age; with a sweep if `sweep_too`.
+pub(crate) async fn pass(core: &Arc<Core>, sweep_too: bool) {
+    collect(core, u64::MAX >> 16).await;
+    if sweep_too {
+        note(core, sweep::sweep(core).await);
+    }
+}
+
+async fn collect(core: &Arc<Core>, until: u64) {
+    let outcome = async {
+        empty_trash(core).await?;
+        collect_garbage(core, until).await
+    };
+    note(core, outcome.await);
+    core.gc.lock().passes += 1;
+}
+
+fn note(core: &Core, outcome: Result<(), MetaError>) {
+    if let Err(error) = &outcome {
+        tracing::warn!(%error, "garbage collection");
+    }
+    core.gc.lock().note = outcome.err().map(|error| error.to_string());
+}
+
+/// Whether some node has less than twice its reserve left: then nothing is kept for later.
+fn short_of_room(core: &Core) -> bool {
+    let probes = core.probes.lock();
+    let short = |status: &api::NodeStatus| status.free_bytes < status.reserve_bytes.saturating_mul(2);
+    probes.values().filter_map(|probe| probe.status.as_ref()).any(short)
+}
+
+/// Gives the references of bodies in the trash back.
+async fn empty_trash(core: &Core) -> Result<(), MetaError> {
+    let mut bodies: VecDeque<_> = query::trash(&core.read().await?, PASS_BODIES).map_err(storage)?.into();
+    while !bodies.is_empty() {
+        let few: Vec<_> = bodies.drain(..bodies.len().min(ENTRY_BODIES)).collect();
+        let commands = few.iter().map(|&body| Command::EmptyTrash { body }).collect();
+        let replies = core.group.propose(commands).await.map_err(crate::service::proposal)?.replies;
+        for (body, reply) in few.into_iter().zip(replies) {
+            match reply {
+                Reply::More => bodies.push_back(body),
+                _ => core.gc.lock().bodies += 1,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The five steps, for chunks whose count fell to 0 before log index `until`.
+async fn collect_garbage(core: &Arc<Core>, until: u64) -> Result<(), MetaError> {
+    let tables = core.read().await?;
+    if query::cluster(&tables).map_err(storage)?.is_some_and(|cluster| cluster.hold_deletes.is_some()) {
+        return Ok(());
+    }
+    let garbage = query::garbage(&tables, until, PASS_CHUNKS).map_err(storage)?;
+    if garbage.is_empty() {
+        return Ok(());
+    }
+    let mut holders: BTreeMap<NodeId, Vec<ChunkId>> = BTreeMap::new();
+    for (_, class, id) in &garbage {
+        let row = query::chunk(&tables, *class, id).map_err(storage)?;
+        for replica in row.iter().flat_map(|row| &row.replicas) {
+            holders.entry(replica.node).or_default().push(*id);
+        }
+    }
+    drop(tables);
+    let tokens = ask_tokens(core, &holders).await;
+    mark(core, &garbage).await?;
+    let barrier = commit_barrier(core).await?;
+    wait_for_floors(core, barrier).await?;
+    let forgotten = forget(core, barrier, &garbage).await?;
+    let doomed = forgotten.into_iter().filter_map(|copy| tokens.get(&copy).map(|token| (copy.0, copy.1, *token)));
+    delete(core, doomed.collect()).await;
+    Ok(())
+}
+
+/// Step 1. A node that does not answer keeps its copies; a sweep finds them when it is back.
+pub(crate) async fn ask_tokens(core: &Core, holders: &BTreeMap<NodeId, Vec<ChunkId>>) -> Tokens {
+    let mut tokens = Tokens::new();
+    for (&node, ids) in holders {
+        let Some(store) = core.store(node) else { continue };
+        for page in ids.chunks(1024) {
+            match store.stat(page).await {
+                Ok(held) => tokens.extend(held.into_iter().map(|held| ((node, held.id), held.token))),
+                Err(error) => {
+                    tracing::info!(%node, %error, "no tokens; its copies stay until it is back");
+                    break;
+                }
+            }
+        }
+    }
+    tokens
+}
+
+/// The mark pass: no reference may name what the counts call garbage.
+async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, ChunkId)]) -> Result<(), MetaError> {
+    let doomed: BTreeMap<ChunkId, LogPosition> = garbage.iter().map(|(since, _, id)| (*id, *since)).collect();
+    let tables = core.read().await?;
+    let mut next = None;
+    loop {
+        let (ids, resume) = query::mark_page(&tables, next.as_deref(), MARK_PAGE).map_err(storage)?;
+        let met: BTreeSet<_> = ids.into_iter().filter(|id| doomed.contains_key(id)).collect();
+        for id in met {
+            // Referenced again since the garbage was listed: then it is no garbage any more, and all is well.
+            let row = query::chunk(&tables, ClassId::default(), &id).map_err(storage)?;
+            if row.is_none_or(|row| row.count == 0) {
+                return hold(core, id).await;
+            }
+        }
+        match resume {
+            Some(key) => next = Some(key),
+            None => return Ok(()),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn hold(core: &Core, id: ChunkId) -> Result<(), MetaError> {
+    let reason = format!("chunk {id} counts no references, and a mark pass met one: the counts are wrong");
+    tracing::error!(reason, "deletes are on hold");
+    core.propose(Command::HoldDeletes { reason: Some(reason.clone()) }).await?;
+    Err(MetaError::Failed { reason })
+}
+
+/// Step 2.
+pub(crate) async fn commit_barrier(core: &Core) -> Result<u64, MetaError> {
+    core.propose(Command::Barrier).await.map(|(index, _)| index)
+}
+
+/// Step 3. A lease that does not move is removed after its minute, which ends the wait too.
+pub(crate) async fn wait_for_floors(core: &Core, barrier: u64) -> Result<(), MetaError> {
+    let deadline = core.clock.monotonic() + FLOORS_WITHIN;
+    loop {
+        let leases = query::leases(&core.read().await?).map_err(storage)?;
+        let Some((_, lease)) = leases.into_iter().find(|(_, lease)| lease.floor < barrier) else { return Ok(()) };
+        if core.clock.monotonic() >= deadline {
+            let reason = format!("{} has relied on log index {} for {FLOORS_WITHIN:?}", lease.holder, lease.floor);
+            return Err(MetaError::Unavailable { reason });
+        }
+        tokio::time::sleep(FLOORS_EVERY).await;
+    }
+}
+
+/// Step 4. Returns the copies whose records are gone.
+async fn forget(
+    core: &Core,
+    barrier: u64,
+    garbage: &[(LogPosition, ClassId, ChunkId)],
+) -> Result<Vec<(NodeId, ChunkId)>, MetaError> {
+    let mut copies = Vec::new();
+    for few in garbage.chunks(FORGET_CHUNKS) {
+        let chunks = few.iter().map(|(since, class, id)| (*class, *id, *since)).collect();
+        match core.propose(Command::ForgetChunks { barrier, chunks }).await? {
+            (_, Reply::Forgotten(forgotten)) => {
+                core.gc.lock().records += forgotten.len() as u64;
+                for (id, nodes) in forgotten {
+                    copies.extend(nodes.into_iter().map(|node| (node, id)));
+                }
+            }
+            (_, Reply::Refused(reason)) => return Err(MetaError::Unavailable { reason }),
+            (_, other) => return Err(MetaError::Failed { reason: format!("forgetting was answered with {other:?}") }),
+        }
+    }
+    Ok(copies)
+}
+
+/// Step 5.
+pub(crate) async fn delete(core: &Core, doomed: Vec<(NodeId, ChunkId, Token)>) {
+    let delete = |(node, id, token): (NodeId, ChunkId, Token)| async move {
+        let Some(store) = core.store(node) else { return };
+        let outcome = store.delete(id, token).await;
+        let mut gc = core.gc.lock();
+        match outcome {
+            Ok(()) => gc.copies += 1,
+            Err(ChunkError::Touched { .. }) => gc.spared += 1,
+            Err(ChunkError::Missing { .. }) => {}
+            Err(error) => tracing::info!(%node, chunk = %id, %error, "not deleted; a sweep finds it"),
+        }
+    };
+    stream::iter(doomed).map(delete).buffer_unordered(DELETES).collect::<()>().await;
+}

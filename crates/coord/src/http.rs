@@ -1,0 +1,176 @@
+//! The coordinator's HTTP: the metadata seam for edges, and the admin API for operators.
+//!
+//! Every path has a row in [`ROUTES`], with who may use it. Authentication comes before any path is looked up: an
+//! unknown path and a forbidden one look the same to a stranger.
+
+use std::sync::Arc;
+
+use api::admin::{Admin, AdminError};
+use api::rpc::{self, MetaReply, MetaRequest};
+use api::{MetaError, Metadata, Situation};
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// Whoever knows the cluster secret.
+    Peer,
+    /// Whoever holds the admin token.
+    Admin,
+}
+
+/// Every route: method, path, access.
+pub const ROUTES: &[(&str, &str, Access)] = &[
+    ("GET", "/healthz", Access::Open),
+    ("GET", "/v1/coord/healthz", Access::Open),
+    ("POST", RPC, Access::Peer),
+    ("GET", "/v1/admin/status", Access::Admin),
+    ("GET", "/v1/admin/meta/info", Access::Admin),
+    ("GET", "/v1/admin/dns", Access::Admin),
+    ("POST", "/v1/admin/dns", Access::Admin),
+    ("DELETE", "/v1/admin/dns", Access::Admin),
+];
+
+/// Where edges put their questions.
+pub const RPC: &str = "/v1/coord/rpc";
+
+/// The largest question: a command with a full extent is well below.
+const MAX_QUESTION: usize = 4 << 20;
+
+/// Who may administer.
+#[derive(Clone)]
+pub enum AdminAuth {
+    /// Whoever sends this bearer token.
+    Token(Arc<str>),
+    /// Nobody: no token is configured.
+    Closed,
+    /// Anybody who reaches the listener (`--insecure-admin`).
+    Insecure,
+}
+
+/// The open routes.
+pub fn health_router() -> Router {
+    let health = || async { Json(serde_json::json!({"status": "ok", "role": "leader"})) };
+    Router::new()
+        .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
+        .route("/v1/coord/healthz", get(health))
+}
+
+/// The metadata seam over HTTP; to be wrapped in the peer layer.
+pub fn rpc_router(meta: Arc<dyn Metadata>) -> Router {
+    Router::new().route(RPC, post(question)).with_state(meta)
+}
+
+async fn question(State(meta): State<Arc<dyn Metadata>>, body: Body) -> Response {
+    let Ok(body) = axum::body::to_bytes(body, MAX_QUESTION).await else {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "a question has at most 4 MiB\n").into_response();
+    };
+    let answer: Result<MetaReply, MetaError> = match domain::codec::decode::<MetaRequest>(&body) {
+        Ok(request) => rpc::answer(&*meta, request).await,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("not a question: {error}\n")).into_response(),
+    };
+    let bytes = Bytes::from(domain::codec::encode(&answer));
+    ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+}
+
+/// The admin API over any admin: the coordinator itself, or one behind HTTP.
+pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
+    Router::new()
+        .route("/v1/admin/status", get(status))
+        .route("/v1/admin/meta/info", get(meta_info))
+        .route("/v1/admin/dns", get(list_nodes).post(add_node).delete(remove_node))
+        .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
+        .with_state(admin)
+        .layer(axum::middleware::from_fn_with_state(auth, admin_only))
+}
+
+async fn admin_only(State(auth): State<AdminAuth>, request: Request, next: Next) -> Response {
+    match permitted(&auth, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err((situation, why)) => failure(situation, why),
+    }
+}
+
+fn permitted(auth: &AdminAuth, headers: &HeaderMap) -> Result<(), (Situation, &'static str)> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err((Situation::Forbidden, "the admin API does not answer to pages of other origins"));
+    }
+    let token = match auth {
+        AdminAuth::Insecure => return Ok(()),
+        AdminAuth::Closed => {
+            return Err((Situation::Forbidden, "the admin API is closed: set KVFS_ADMIN_TOKEN, or --insecure-admin"));
+        }
+        AdminAuth::Token(token) => token,
+    };
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    match token.as_bytes().ct_eq(sent.as_bytes()).into() {
+        true => Ok(()),
+        false => Err((Situation::Unsigned, "the admin token is missing or wrong: send `Authorization: Bearer TOKEN`")),
+    }
+}
+
+async fn status(State(admin): State<Arc<dyn Admin>>) -> Response {
+    render(admin.status().await)
+}
+
+async fn meta_info(State(admin): State<Arc<dyn Admin>>) -> Response {
+    render(admin.meta_info().await)
+}
+
+async fn list_nodes(State(admin): State<Arc<dyn Admin>>) -> Response {
+    render(admin.status().await.map(|status| {
+        let dns: Vec<_> = status.nodes.iter().map(|node| node.addr.clone()).collect();
+        serde_json::json!({ "dns": dns, "nodes": status.nodes })
+    }))
+}
+
+#[derive(Deserialize)]
+struct Address {
+    #[serde(default)]
+    addr: String,
+}
+
+async fn add_node(State(admin): State<Arc<dyn Admin>>, body: Bytes) -> Response {
+    let Ok(Address { addr }) = serde_json::from_slice(&body) else {
+        return failure(Situation::BadRequest, "expected a JSON body like {\"addr\": \"host:port\"}");
+    };
+    match addr.is_empty() {
+        true => failure(Situation::BadRequest, "missing addr"),
+        false => render(admin.add_node(&addr).await),
+    }
+}
+
+async fn remove_node(State(admin): State<Arc<dyn Admin>>, Query(Address { addr }): Query<Address>) -> Response {
+    match addr.is_empty() {
+        true => failure(Situation::BadRequest, "missing addr"),
+        false => {
+            render(admin.remove_node(&addr).await.map(|()| serde_json::json!({ "action": "remove", "addr": addr })))
+        }
+    }
+}
+
+fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
+    let (situation, error) = match outcome {
+        Ok(value) => return Json(value).into_response(),
+        Err(error @ AdminError::Invalid(_)) => (Situation::BadRequest, error),
+        Err(error @ AdminError::NotFound(_)) => (Situation::NoSuchKey, error),
+        Err(error @ AdminError::Conflict(_)) => (Situation::Conflict, error),
+        Err(error @ AdminError::Unavailable(_)) => (Situation::Unavailable, error),
+    };
+    failure(situation, &error.to_string())
+}
+
+fn failure(situation: Situation, message: &str) -> Response {
+    (situation.answer().0, Json(serde_json::json!({ "error": message }))).into_response()
+}

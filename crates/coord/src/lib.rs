@@ -1,0 +1,16 @@
+//! The coordinator: the only one who changes metadata, and the loops that keep the cluster in order.
+//!
+//! It maps requests to commands of the state machine and answers questions from linearizable reads. Beside that run the
+//! heartbeat (which node answers, as whom), lease expiry, and garbage collection. A library: the standalone daemon
+//! hosts it, and so does an edge that has no coordinator to go to; there is one control plane, hosted twice.
+
+mod admin;
+mod gc;
+mod heartbeat;
+pub mod http;
+mod leases;
+mod metadata;
+mod service;
+mod sweep;
+
+pub use service::{Coordinator, Settings};

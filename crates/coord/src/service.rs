@@ -1,0 +1,213 @@
+//! The coordinator's parts, and how they start and stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use api::admin::GcReport;
+use api::{Clock, Entropy, MetaError, NodeStatus};
+use consensus::{Group, ProposeError, Snapshot};
+use datapath::Connect;
+use domain::NodeId;
+use domain::urlkey::UrlKey;
+use domain::view::{ClusterView, Health, NodeView};
+use meta::{Command, Reply, StorageError, query};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::{gc, heartbeat, leases};
+
+/// What a coordinator may be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Nodes to register at the start, by address.
+    pub nodes: Vec<String>,
+    /// The first URL key, if the registry has none yet.
+    pub url_key: Option<UrlKey>,
+    /// A lease that is not renewed for this long is removed.
+    pub lease_timeout: Duration,
+    /// How often nodes are probed.
+    pub probe_every: Duration,
+    /// How often garbage is collected.
+    pub gc_every: Duration,
+    /// How long garbage is kept for backups; not at all while a node is short of room.
+    pub gc_delay: Duration,
+    /// How often nodes are searched for chunks that no record knows.
+    pub sweep_every: Duration,
+    /// Free bytes below which what adds rows is refused.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            url_key: None,
+            lease_timeout: Duration::from_secs(60),
+            probe_every: Duration::from_secs(1),
+            gc_every: Duration::from_secs(5),
+            gc_delay: Duration::from_secs(3600),
+            sweep_every: Duration::from_secs(600),
+            reserve_bytes: 128 << 20,
+        }
+    }
+}
+
+/// A running coordinator. Cheap to clone; its loops end when the last clone outside of them is dropped.
+#[derive(Clone)]
+pub struct Coordinator {
+    pub(crate) core: Arc<Core>,
+    _loops: Arc<JoinSet<()>>,
+}
+
+/// What requests and loops share.
+pub(crate) struct Core {
+    pub group: Group,
+    pub connect: Arc<dyn Connect>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub view: watch::Sender<ClusterView>,
+    pub probes: Mutex<BTreeMap<NodeId, Probe>>,
+    pub gc: Mutex<GcReport>,
+    /// The disk is nearly full: what adds rows is refused.
+    pub full: AtomicBool,
+}
+
+/// How the probes of one node go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Probe {
+    /// Probes in a row without a good answer.
+    pub misses: u32,
+    /// Monotonic time of the last good answer.
+    pub last_good: Option<Duration>,
+    /// What was wrong the last time.
+    pub problem: Option<String>,
+    /// What it said of itself.
+    pub status: Option<NodeStatus>,
+    /// What follows for the view.
+    pub health: Option<Health>,
+}
+
+impl Coordinator {
+    /// Starts a coordinator over a recovered group: founds the cluster if it is new, registers the nodes of the settings, and
+    /// begins its loops. Returns once the first round of probes is over.
+    pub async fn start(
+        group: Group,
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+    ) -> Result<Self, MetaError> {
+        let first = ClusterView { revision: entropy.u64() >> 20, ..ClusterView::default() };
+        let core = Arc::new(Core {
+            group,
+            connect,
+            clock,
+            settings,
+            view: watch::Sender::new(first),
+            probes: Mutex::default(),
+            gc: Mutex::default(),
+            full: AtomicBool::new(false),
+        });
+        core.found(&*entropy).await?;
+        heartbeat::round(&core).await?;
+        let mut loops = JoinSet::new();
+        loops.spawn(heartbeat::run(core.clone()));
+        loops.spawn(leases::run(core.clone()));
+        loops.spawn(gc::run(core.clone()));
+        Ok(Self { core, _loops: Arc::new(loops) })
+    }
+
+    /// The consensus group beneath.
+    pub fn group(&self) -> &Group {
+        &self.core.group
+    }
+
+    /// Collects garbage now, and says what was done.
+    pub async fn collect_garbage(&self) -> GcReport {
+        gc::pass(&self.core, true).await;
+        self.core.gc.lock().clone()
+    }
+}
+
+impl Core {
+    async fn found(&self, entropy: &dyn Entropy) -> Result<(), MetaError> {
+        let founded = query::cluster(&self.read().await?).map_err(storage)?.is_some_and(|row| row.cluster_id != 0);
+        let mut commands = Vec::new();
+        if !founded {
+            commands.push(Command::Found { cluster_id: entropy.u128().max(1) });
+        }
+        commands.extend(self.settings.url_key.clone().map(Command::SeedUrlKey));
+        commands.extend(self.settings.nodes.iter().map(|addr| Command::AddNode { addr: addr.clone() }));
+        if commands.is_empty() {
+            return Ok(());
+        }
+        for reply in self.group.propose(commands).await.map_err(proposal)?.replies {
+            if let Reply::Refused(reason) = reply {
+                tracing::warn!(reason, "a node of the settings was not registered");
+            }
+        }
+        Ok(())
+    }
+
+    /// A linearizable read.
+    pub async fn read(&self) -> Result<Snapshot, MetaError> {
+        self.group.read().await.map_err(|error| MetaError::Unavailable { reason: error.to_string() })
+    }
+
+    /// Proposes one command.
+    pub async fn propose(&self, command: Command) -> Result<(u64, Reply), MetaError> {
+        let mut proposed = self.group.propose(vec![command]).await.map_err(proposal)?;
+        let reply = proposed.replies.pop().ok_or_else(|| MetaError::Failed { reason: "a command had no reply".into() });
+        Ok((proposed.index, reply?))
+    }
+
+    /// Publishes the view if anything in it changed.
+    pub async fn refresh_view(&self) -> Result<(), MetaError> {
+        let tables = self.read().await?;
+        let Some(cluster) = query::cluster(&tables).map_err(storage)? else { return Ok(()) };
+        let rows = query::nodes(&tables).map_err(storage)?;
+        let probes = self.probes.lock().clone();
+        let health = |id| probes.get(id).and_then(|probe| probe.health).unwrap_or(Health::Suspect);
+        let view = |(id, row): (NodeId, domain::record::NodeRow)| NodeView {
+            health: health(&id),
+            id,
+            name: row.name,
+            addr: row.addr,
+            incarnation: row.incarnation,
+            state: row.state,
+        };
+        let nodes: Vec<_> = rows.into_iter().map(view).collect();
+        self.view.send_if_modified(|known| {
+            let next = ClusterView {
+                revision: known.revision,
+                epoch: cluster.epoch,
+                cluster_id: cluster.cluster_id,
+                generation: cluster.generation,
+                nodes,
+            };
+            let changed = next != *known;
+            *known = next;
+            known.revision += u64::from(changed);
+            changed
+        });
+        Ok(())
+    }
+}
+
+/// Damaged or unreadable tables, as the metadata's error.
+pub(crate) fn storage(error: StorageError) -> MetaError {
+    MetaError::Failed { reason: error.to_string() }
+}
+
+/// A failed proposal, as the metadata's error.
+pub(crate) fn proposal(error: ProposeError) -> MetaError {
+    let reason = error.to_string();
+    match error {
+        ProposeError::Unavailable { .. } => MetaError::Unavailable { reason },
+        ProposeError::OutcomeUnknown { .. } => MetaError::OutcomeUnknown { reason },
+        _ => MetaError::Failed { reason },
+    }
+}

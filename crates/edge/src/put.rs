@@ -1,0 +1,107 @@
+//! PUT and DELETE of an object.
+
+use api::{Situation, routes};
+use axum::Json;
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::change::Written;
+use domain::quorum;
+use domain::record::ObjectName;
+use domain::view::ClusterView;
+use futures_util::StreamExt;
+use objects::{PutDone, PutRequest};
+use serde::Serialize;
+
+use crate::conditional;
+use crate::reply::Failure;
+use crate::router::Edge;
+
+/// What a reference client is told of a chunk.
+#[derive(Serialize)]
+struct ChunkJson {
+    chunk_id: String,
+    size: u32,
+    replicas: Vec<String>,
+}
+
+/// `PUT /v1/o/{bucket}/{key}`: stores the body as the object's next version.
+pub(crate) async fn put(edge: &Edge, name: ObjectName, parts: Parts, body: Body) -> Result<Response, Failure> {
+    let request = request(edge, &name, &parts.headers)?;
+    let body = body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string()));
+    let done = edge.objects.put(request, body).await?;
+    Ok(render(edge, &name, done))
+}
+
+/// `DELETE /v1/o/{bucket}/{key}`.
+pub(crate) async fn delete(edge: &Edge, name: ObjectName, parts: &Parts) -> Result<Response, Failure> {
+    let when = conditional::precondition(&parts.headers).map_err(bad_argument)?;
+    edge.objects.delete(&name, when).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutRequest, Failure> {
+    if headers.contains_key(routes::HEADER_EC) {
+        return Err(Failure::new(
+            Situation::NotImplemented,
+            "X-KVFS-EC: erasure coding is not built; leave it out to store replicas",
+        ));
+    }
+    let settings = edge.objects.settings();
+    let wanted = text(headers, routes::HEADER_W)?.unwrap_or_default();
+    let write_quorum = quorum::parse("X-KVFS-W", wanted, settings.copies, settings.write_quorum)
+        .map_err(|error| bad_argument(error.to_string()))?;
+    let length = match text(headers, header::CONTENT_LENGTH.as_str())? {
+        Some(length) => {
+            Some(length.parse().map_err(|_| bad_argument(format!("Content-Length: not a length: {length:?}")))?)
+        }
+        None => None,
+    };
+    Ok(PutRequest {
+        name: name.clone(),
+        length,
+        content_type: text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or("application/octet-stream").to_string(),
+        user_metadata: Vec::new(),
+        when: conditional::precondition(headers).map_err(bad_argument)?,
+        write_quorum: Some(write_quorum),
+        make_bucket: true,
+    })
+}
+
+fn render(edge: &Edge, name: &ObjectName, done: PutDone) -> Response {
+    let view = edge.objects.view();
+    let body = serde_json::json!({
+        "bucket": name.bucket.as_str(),
+        "key": name.key.to_string(),
+        "size": done.size,
+        "chunk_size": edge.objects.settings().chunk_bytes,
+        "chunks": done.chunks.iter().map(|chunk| chunk_json(chunk, &view)).collect::<Vec<_>>(),
+        "version": done.revision,
+        "etag": done.etag,
+    });
+    let etag = (header::ETAG, format!("\"{}\"", done.etag));
+    (StatusCode::CREATED, [etag], Json(body)).into_response()
+}
+
+fn chunk_json(written: &Written, view: &ClusterView) -> ChunkJson {
+    let address = |(node, _): &(domain::NodeId, domain::Incarnation)| view.node(*node).map(|node| node.addr.clone());
+    ChunkJson {
+        chunk_id: written.chunk.id.to_hex(),
+        size: written.chunk.length,
+        replicas: written.answers.iter().filter_map(address).collect(),
+    }
+}
+
+/// A header's text; bytes that are no text are refused.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failure> {
+    match headers.get(name).map(|value| value.to_str()) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(bad_argument(format!("{name}: not printable ASCII"))),
+    }
+}
+
+pub(crate) fn bad_argument(message: impl Into<String>) -> Failure {
+    Failure::new(Situation::BadArgument, message)
+}

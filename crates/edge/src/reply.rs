@@ -1,0 +1,122 @@
+//! Answers: errors from the one table, and the headers of an object.
+
+use api::{MetaError, Situation, routes};
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use domain::change::Refusal;
+use objects::{ObjectError, ObjectHead, WriteError};
+
+use crate::path::PathError;
+
+/// An answer that is not what was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub situation: Situation,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(situation: Situation, message: impl Into<String>) -> Self {
+        Self { situation, message: message.into() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = self.situation.answer().0;
+        if self.situation == Situation::NotModified {
+            return status.into_response();
+        }
+        let mut response = (status, Json(serde_json::json!({ "error": self.message }))).into_response();
+        if let Some(seconds) = self.situation.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Unknown => Failure::new(
+                Situation::NoSuchRoute,
+                "there is no such path; objects are at /v1/o/{bucket}/{key}, lists at /v1/list/{bucket}, buckets at /v1/b",
+            ),
+            PathError::Bucket(why) => Failure::new(Situation::BadBucketName, why),
+            PathError::Key(why) => Failure::new(Situation::BadKey, format!("bucket and key required: {why}")),
+        }
+    }
+}
+
+impl From<ObjectError> for Failure {
+    fn from(error: ObjectError) -> Self {
+        let situation = match &error {
+            ObjectError::NotFound => Situation::NoSuchKey,
+            ObjectError::Refused(refusal) => refusal_situation(refusal),
+            ObjectError::Quorum(_) => Situation::BadArgument,
+            ObjectError::BodyBroken(_) | ObjectError::BodyLength { .. } => Situation::BodyBroken,
+            ObjectError::TooLarge { .. } => Situation::TooLarge,
+            ObjectError::Write(error) => write_situation(error),
+            ObjectError::Read(_) => Situation::DataUnavailable,
+            ObjectError::Meta(error) => meta_situation(error),
+            ObjectError::Busy { .. } => Situation::Busy,
+            ObjectError::Range { .. } => Situation::BadRange,
+            ObjectError::NotReady(_) => Situation::Unavailable,
+        };
+        Failure::new(situation, error.to_string())
+    }
+}
+
+fn write_situation(error: &WriteError) -> Situation {
+    match error {
+        WriteError::QuorumShort { .. } => Situation::DataUnavailable,
+        WriteError::Full { .. } => Situation::Full,
+        WriteError::Busy { .. } => Situation::Busy,
+    }
+}
+
+fn refusal_situation(refusal: &Refusal) -> Situation {
+    match refusal {
+        Refusal::NoSuchBucket { .. } => Situation::NoSuchBucket,
+        Refusal::BucketExists { .. } => Situation::BucketExists,
+        Refusal::BucketNotEmpty { .. } => Situation::BucketNotEmpty,
+        Refusal::NoSuchObject => Situation::NoSuchKey,
+        Refusal::Precondition { .. } => Situation::PreconditionFailed,
+        Refusal::LeaseGone | Refusal::Forgotten { .. } | Refusal::BodyGone { .. } | Refusal::QuorumShort { .. } => {
+            Situation::Unavailable
+        }
+        Refusal::BodyDiffers { .. } | Refusal::ChunkDiffers { .. } => Situation::Internal,
+        Refusal::TooMany { .. } => Situation::Busy,
+    }
+}
+
+fn meta_situation(error: &MetaError) -> Situation {
+    match error {
+        MetaError::NotFound => Situation::NoSuchKey,
+        MetaError::Unavailable { .. } | MetaError::OutcomeUnknown { .. } | MetaError::Refused { .. } => {
+            Situation::Unavailable
+        }
+        MetaError::Failed { .. } => Situation::Internal,
+        MetaError::Full { .. } => Situation::Full,
+    }
+}
+
+/// Headers that every answer about an object carries.
+pub(crate) fn describe(response: &mut Response, head: &ObjectHead) {
+    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_millis(head.row.created_ms);
+    let pairs = [
+        (header::ETAG, format!("\"{}\"", head.row.etag)),
+        (header::LAST_MODIFIED, httpdate::fmt_http_date(modified)),
+        (header::ACCEPT_RANGES, "bytes".to_string()),
+        (HeaderName::from_static(routes::HEADER_VERSION), head.row.revision.to_string()),
+        (HeaderName::from_static(routes::HEADER_CHUNKS), head.chunks.to_string()),
+        (header::CONTENT_TYPE, head.row.content_type.clone()),
+    ];
+    for (name, value) in pairs {
+        // A stored value came in as a header, so it is one; a damaged row must not become a panic.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}

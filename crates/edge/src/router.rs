@@ -1,0 +1,96 @@
+//! From a request to its handler: authenticate, look the path up, dispatch by method.
+
+use std::sync::Arc;
+
+use api::{Clock, Situation};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use objects::Objects;
+
+use crate::auth::Auth;
+use crate::path::{self, Target};
+use crate::reply::Failure;
+use crate::{buckets, get, list, put};
+
+/// Every route: path and methods. All but the two health paths need a signature.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("/healthz", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/v1/o/{bucket}/{key}", "DELETE, GET, HEAD, PUT"),
+    ("/v1/list/{bucket}", "GET"),
+    ("/v1/b/{bucket}", "DELETE, PUT"),
+    ("/v1/b", "GET"),
+];
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Edge {
+    /// The object service.
+    pub objects: Objects,
+    /// How requests are let in.
+    pub auth: Auth,
+    /// The time, for expiries.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The native API.
+pub fn router(edge: Edge) -> Router {
+    Router::new().fallback(handle).with_state(edge)
+}
+
+async fn handle(State(edge): State<Edge>, request: Request) -> Response {
+    let head = request.method() == Method::HEAD;
+    let response = dispatch(&edge, request).await.unwrap_or_else(Failure::into_response);
+    match head && !response.status().is_success() {
+        // An answer to HEAD has no body; what a failure would have said stays behind.
+        true => response.map(|_| Body::empty()),
+        false => response,
+    }
+}
+
+async fn dispatch(edge: &Edge, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let target = path::parse(parts.uri.path());
+    match &target {
+        Ok(Target::Health) => return Ok(health(edge)),
+        Ok(Target::Ready) => return ready(edge),
+        _ => {}
+    }
+    edge.auth.check(&parts, &*edge.clock).map_err(|error| Failure::new(Situation::Unsigned, error.to_string()))?;
+    match (target?, parts.method.as_str()) {
+        (Target::Object(name), "PUT") => put::put(edge, name, parts, body).await,
+        (Target::Object(name), "GET" | "HEAD") => get::get(edge, name, &parts).await,
+        (Target::Object(name), "DELETE") => put::delete(edge, name, &parts).await,
+        (Target::Object(_), _) => Ok(not_allowed("DELETE, GET, HEAD, PUT")),
+        (Target::List(bucket), "GET") => list::list(edge, bucket, &parts).await,
+        (Target::List(_), _) => Ok(not_allowed("GET")),
+        (Target::Bucket(bucket), "PUT") => buckets::create(edge, bucket).await,
+        (Target::Bucket(bucket), "DELETE") => buckets::remove(edge, bucket).await,
+        (Target::Bucket(_), _) => Ok(not_allowed("DELETE, PUT")),
+        (Target::Buckets, "GET") => buckets::list(edge, &parts).await,
+        (Target::Buckets | Target::Health | Target::Ready, _) => Ok(not_allowed("GET")),
+    }
+}
+
+fn health(edge: &Edge) -> Response {
+    let view = edge.objects.view();
+    let dns: Vec<_> = view.nodes.iter().map(|node| node.addr.as_str()).collect();
+    Json(serde_json::json!({ "status": "ok", "dns": dns })).into_response()
+}
+
+fn ready(edge: &Edge) -> Result<Response, Failure> {
+    match edge.objects.not_ready() {
+        None => Ok(Json(serde_json::json!({ "status": "ready" })).into_response()),
+        Some(why) => Err(Failure::new(Situation::Unavailable, why)),
+    }
+}
+
+fn not_allowed(methods: &'static str) -> Response {
+    let failure = Failure::new(Situation::MethodNotAllowed, format!("this path takes {methods}"));
+    let mut response = failure.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}

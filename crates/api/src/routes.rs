@@ -9,6 +9,15 @@ pub const BUCKET_PREFIX: &str = "/v1/b/";
 /// The list of buckets.
 pub const BUCKETS: &str = "/v1/b";
 
+/// Where edges put their questions to a coordinator.
+pub const COORD_RPC: &str = "/v1/coord/rpc";
+/// The cluster on one screen.
+pub const ADMIN_STATUS: &str = "/v1/admin/status";
+/// Row counts.
+pub const ADMIN_META_INFO: &str = "/v1/admin/meta/info";
+/// Data nodes: list, add, remove.
+pub const ADMIN_NODES: &str = "/v1/admin/dns";
+
 /// Write quorum of one request.
 pub const HEADER_W: &str = "x-kvfs-w";
 /// Read quorum of one request.

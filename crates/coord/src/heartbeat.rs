@@ -34,7 +34,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if let Err(error) = round(&core).await {
             tracing::warn!(%error, "a round of probes failed");
         }
-        watch_room(&core);
+        watch_room(&core).await;
     }
 }
 
@@ -143,9 +143,9 @@ fn note(core: &Core, id: NodeId, verdict: Result<NodeStatus, String>) {
     }
 }
 
-/// Refuses what adds rows while the coordinator's own disk is nearly full.
-fn watch_room(core: &Core) {
-    match core.group.disk_space() {
+/// Refuses what adds rows while the coordinator's own disk is nearly full; what removes them has the ballast to go on.
+async fn watch_room(core: &Core) {
+    match core.group.ballast_tick().await {
         Ok(space) => {
             let full = space.free < core.settings.reserve_bytes;
             if core.full.swap(full, Ordering::Relaxed) != full {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use api::admin::{Admin, AdminError};
 use api::rpc::{self, MetaReply, MetaRequest};
-use api::{MetaError, Metadata, Situation};
+use api::{MetaError, Metadata, Situation, routes};
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -33,16 +33,13 @@ pub enum Access {
 pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/healthz", Access::Open),
     ("GET", "/v1/coord/healthz", Access::Open),
-    ("POST", RPC, Access::Peer),
-    ("GET", "/v1/admin/status", Access::Admin),
-    ("GET", "/v1/admin/meta/info", Access::Admin),
-    ("GET", "/v1/admin/dns", Access::Admin),
-    ("POST", "/v1/admin/dns", Access::Admin),
-    ("DELETE", "/v1/admin/dns", Access::Admin),
+    ("POST", routes::COORD_RPC, Access::Peer),
+    ("GET", routes::ADMIN_STATUS, Access::Admin),
+    ("GET", routes::ADMIN_META_INFO, Access::Admin),
+    ("GET", routes::ADMIN_NODES, Access::Admin),
+    ("POST", routes::ADMIN_NODES, Access::Admin),
+    ("DELETE", routes::ADMIN_NODES, Access::Admin),
 ];
-
-/// Where edges put their questions.
-pub const RPC: &str = "/v1/coord/rpc";
 
 /// The largest question: a command with a full extent is well below.
 const MAX_QUESTION: usize = 4 << 20;
@@ -68,7 +65,7 @@ pub fn health_router() -> Router {
 
 /// The metadata seam over HTTP; to be wrapped in the peer layer.
 pub fn rpc_router(meta: Arc<dyn Metadata>) -> Router {
-    Router::new().route(RPC, post(question)).with_state(meta)
+    Router::new().route(routes::COORD_RPC, post(question)).with_state(meta)
 }
 
 async fn question(State(meta): State<Arc<dyn Metadata>>, body: Body) -> Response {
@@ -86,9 +83,9 @@ async fn question(State(meta): State<Arc<dyn Metadata>>, body: Body) -> Response
 /// The admin API over any admin: the coordinator itself, or one behind HTTP.
 pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
     Router::new()
-        .route("/v1/admin/status", get(status))
-        .route("/v1/admin/meta/info", get(meta_info))
-        .route("/v1/admin/dns", get(list_nodes).post(add_node).delete(remove_node))
+        .route(routes::ADMIN_STATUS, get(status))
+        .route(routes::ADMIN_META_INFO, get(meta_info))
+        .route(routes::ADMIN_NODES, get(list_nodes).post(add_node).delete(remove_node))
         .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
         .with_state(admin)
         .layer(axum::middleware::from_fn_with_state(auth, admin_only))

@@ -170,7 +170,7 @@ impl Core {
         let Some(cluster) = query::cluster(&tables).map_err(storage)? else { return Ok(()) };
         let rows = query::nodes(&tables).map_err(storage)?;
         let probes = self.probes.lock().clone();
-        let health = |id| probes.get(id).and_then(|probe| probe.health).unwrap_or(Health::Suspect);
+        let health = |id: &NodeId| probes.get(id).and_then(|probe| probe.health).unwrap_or(Health::Suspect);
         let view = |(id, row): (NodeId, domain::record::NodeRow)| NodeView {
             health: health(&id),
             id,
@@ -206,8 +206,8 @@ pub(crate) fn storage(error: StorageError) -> MetaError {
 pub(crate) fn proposal(error: ProposeError) -> MetaError {
     let reason = error.to_string();
     match error {
-        ProposeError::Unavailable { .. } => MetaError::Unavailable { reason },
-        ProposeError::OutcomeUnknown { .. } => MetaError::OutcomeUnknown { reason },
-        _ => MetaError::Failed { reason },
+        ProposeError::Unavailable(_) => MetaError::Unavailable { reason },
+        ProposeError::OutcomeUnknown(_) => MetaError::OutcomeUnknown { reason },
+        ProposeError::TooLarge { .. } | ProposeError::Failed(_) => MetaError::Failed { reason },
     }
 }

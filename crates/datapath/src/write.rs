@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::ChunkError;
+use api::{ChunkError, Stored};
 use bytes::Bytes;
 use domain::change::Written;
 use domain::record::ChunkRef;
@@ -89,6 +89,10 @@ pub enum WriteError {
         reasons: String,
     },
 }
+
+/// How long a busy node is asked again, and how often.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+const BUSY_RETRY: Duration = Duration::from_millis(10);
 
 type Answer = (NodeId, Result<Incarnation, ChunkError>);
 
@@ -239,8 +243,7 @@ impl<'a> Writing<'a> {
 
 async fn put(nodes: &Nodes, peer: &Arc<Peer>, request: &WriteRequest) -> Result<Incarnation, ChunkError> {
     let begun = Instant::now();
-    let put = peer.store.put(request.chunk.id, request.chunk.crc, request.bytes.clone());
-    let mut put = std::pin::pin!(put);
+    let mut put = std::pin::pin!(put_patiently(peer, request, begun));
     let answer = match timeout_at(begun + SILENT_AFTER, put.as_mut()).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -258,6 +261,16 @@ async fn put(nodes: &Nodes, peer: &Arc<Peer>, request: &WriteRequest) -> Result<
                 nodes.suspect(peer);
             }
             Err(error)
+        }
+    }
+}
+
+/// A node that is busy says so at once; it is asked again for a while, so that a burst becomes a queue and not an error.
+async fn put_patiently(peer: &Peer, request: &WriteRequest, begun: Instant) -> Result<Stored, ChunkError> {
+    loop {
+        match peer.store.put(request.chunk.id, request.chunk.crc, request.bytes.clone()).await {
+            Err(ChunkError::Busy) if begun.elapsed() < BUSY_FOR => tokio::time::sleep(BUSY_RETRY).await,
+            answer => return answer,
         }
     }
 }

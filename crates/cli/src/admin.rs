@@ -1,0 +1,106 @@
+//! Verbs for operators: node, status, meta.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use api::Admin;
+use api::admin::{ClusterStatus, MetaInfo, NodeInfo};
+use serde_json::json;
+
+use crate::output::{Output, human};
+
+/// Registers a data node.
+pub async fn node_add(admin: &dyn Admin, addr: &str, output: Output, out: &mut dyn Write) -> Result<()> {
+    let node = admin.add_node(addr).await?;
+    output.write(out, &node, |out, node| {
+        writeln!(out, "{} is node {} and {:?}", node.addr, node.id, node.health)?;
+        node.problem.iter().try_for_each(|problem| writeln!(out, "  {problem}"))
+    })?;
+    Ok(())
+}
+
+/// Removes a data node that holds nothing.
+pub async fn node_remove(admin: &dyn Admin, addr: &str, output: Output, out: &mut dyn Write) -> Result<()> {
+    admin.remove_node(addr).await?;
+    output.write(out, &json!({ "removed": addr }), |out, _| writeln!(out, "removed {addr}"))?;
+    Ok(())
+}
+
+/// Lists the data nodes.
+pub async fn node_list(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
+    let status = admin.status().await?;
+    output.write(out, &status.nodes, |out, nodes| node_table(out, nodes))?;
+    Ok(())
+}
+
+/// Shows the cluster on one screen.
+pub async fn status(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
+    let status = admin.status().await?;
+    output.write(out, &status, |out, status| {
+        writeln!(out, "cluster {}  epoch {}", status.cluster_id, status.epoch)?;
+        node_table(out, &status.nodes)?;
+        queues(out, status)
+    })?;
+    Ok(())
+}
+
+fn node_table(out: &mut dyn Write, nodes: &[NodeInfo]) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<5} {:<24} {:<9} {:<8} {:>9} {:>11} {:>11}",
+        "NODE", "ADDRESS", "STATE", "HEALTH", "CHUNKS", "FREE", "SIZE"
+    )?;
+    let size = |bytes: Option<u64>| bytes.map_or("?".to_string(), human);
+    for node in nodes {
+        let (state, health) = (format!("{:?}", node.state), format!("{:?}", node.health));
+        let chunks = node.chunks.map_or("?".to_string(), |chunks| chunks.to_string());
+        let (free, total) = (size(node.free_bytes), size(node.total_bytes));
+        let id = node.id.to_string();
+        writeln!(out, "{id:<5} {:<24} {state:<9} {health:<8} {chunks:>9} {free:>11} {total:>11}", node.addr)?;
+        if let Some(problem) = &node.problem {
+            writeln!(out, "      {problem}")?;
+        }
+    }
+    Ok(())
+}
+
+fn queues(out: &mut dyn Write, status: &ClusterStatus) -> io::Result<()> {
+    writeln!(
+        out,
+        "chunks    {} with too few copies, {} with a copy elsewhere than placed",
+        status.degraded, status.misplaced
+    )?;
+    writeln!(out, "waiting   {} bodies to be emptied, {} chunks to be deleted", status.trash, status.garbage)?;
+    let gc = &status.gc;
+    writeln!(out, "collected {} records, {} copies in {} passes", gc.records, gc.copies, gc.passes)?;
+    if let Some(reason) = &status.hold_deletes {
+        writeln!(out, "deletes are ON HOLD: {reason}")?;
+    }
+    if let Some(note) = &gc.note {
+        writeln!(out, "          last pass: {note}")?;
+    }
+    let log = &status.consensus;
+    writeln!(
+        out,
+        "log       term {}, {} entries, {} applied, {} saved",
+        log.term, log.last_log, log.applied, log.checkpointed
+    )
+}
+
+/// Shows how many rows the metadata has.
+pub async fn meta_info(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
+    let info = admin.meta_info().await?;
+    output.write(out, &info, |out, info: &MetaInfo| {
+        let rows = [
+            ("buckets", info.buckets),
+            ("objects", info.objects),
+            ("chunks", info.chunks),
+            ("nodes", info.nodes),
+            ("url keys", info.url_keys),
+            ("leases", info.leases),
+        ];
+        rows.iter().try_for_each(|(name, count)| writeln!(out, "{name:<10} {count}"))?;
+        writeln!(out, "{:<10} {}", "file", human(info.file_bytes))
+    })?;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Verbs about objects: put, get, stat, rm, sign.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bytes::{Bytes, BytesMut};
+use client::Native;
+use client::native::{Download, PutAnswer};
+use futures_util::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::output::{Output, human};
+use crate::target::Target;
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Options of a put.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// Media type; guessed by nobody.
+    pub content_type: Option<String>,
+    /// Durable copies before the answer.
+    pub write_quorum: Option<String>,
+    /// `If-None-Match: *`: only if there is no such object.
+    pub create_only: bool,
+}
+
+/// Stores `source` (a file, or `-` for standard input) and returns after the acknowledgement.
+pub async fn put(
+    native: &Native,
+    source: &Path,
+    target: &Target,
+    options: &PutOptions,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut headers = HeaderMap::new();
+    let mut header = |name: &'static str, value: &str| -> Result<()> {
+        let value = HeaderValue::from_str(value).with_context(|| format!("{value:?} cannot be sent as {name}"))?;
+        headers.insert(HeaderName::from_static(name), value);
+        Ok(())
+    };
+    if let Some(kind) = &options.content_type {
+        header("content-type", kind)?;
+    }
+    if let Some(quorum) = &options.write_quorum {
+        header(api::routes::HEADER_W, quorum)?;
+    }
+    if options.create_only {
+        header("if-none-match", "*")?;
+    }
+    let answer = if source == Path::new("-") {
+        native.put(&target.bucket, &target.key, None, headers, pieces(tokio::io::stdin())).await
+    } else {
+        let file = tokio::fs::File::open(source).await.with_context(|| format!("opening {}", source.display()))?;
+        let metadata = file.metadata().await?;
+        if !metadata.is_file() {
+            bail!("{} is not a file", source.display());
+        }
+        native.put(&target.bucket, &target.key, Some(metadata.len()), headers, pieces(file)).await
+    };
+    output.write(out, &answer?, |out, answer: &PutAnswer| {
+        let PutAnswer { bucket, key, size, version, .. } = answer;
+        writeln!(out, "stored {bucket}/{key}: {} as version {version}", human(*size))
+    })?;
+    Ok(())
+}
+
+/// A reader's bytes as a stream of pieces.
+fn pieces<R: AsyncRead + Unpin + Send + 'static>(
+    reader: R,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static
+where
+    R: Sync,
+{
+    futures_util::stream::try_unfold(reader, |mut reader| async move {
+        let mut piece = BytesMut::with_capacity(READ_BYTES);
+        let read = reader.read_buf(&mut piece).await?;
+        Ok((read > 0).then(|| (piece.freeze(), reader)))
+    })
+}
+
+/// Fetches the object into `destination` (`-` or none: standard output) and returns after its verified last byte.
+///
+/// A file appears under its name only when it is complete: it is written beside it and renamed over it.
+pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, range: Option<&str>) -> Result<u64> {
+    let mut headers = HeaderMap::new();
+    if let Some(range) = range {
+        let value = format!("bytes={range}");
+        headers.insert("range", HeaderValue::from_str(&value).with_context(|| format!("{range:?} is no range"))?);
+    }
+    let download = native.get(&target.bucket, &target.key, headers).await?;
+    match destination.filter(|path| *path != Path::new("-")) {
+        None => {
+            let mut out = tokio::io::stdout();
+            let bytes = copy(download, &mut out).await?;
+            out.flush().await?;
+            Ok(bytes)
+        }
+        Some(path) => {
+            let path = match path.is_dir() {
+                true => path.join(last_part(&target.key)?),
+                false => path.to_path_buf(),
+            };
+            into_file(download, &path).await
+        }
+    }
+}
+
+async fn into_file(download: Download, path: &Path) -> Result<u64> {
+    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+    let part = PathBuf::from(path).with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+    let mut file = tokio::fs::File::create(&part).await.with_context(|| format!("creating {}", part.display()))?;
+    let copied = match copy(download, &mut file).await {
+        Ok(bytes) => file.flush().await.map(|()| bytes).map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    match copied {
+        Ok(bytes) => {
+            tokio::fs::rename(&part, path).await.with_context(|| format!("writing {}", path.display()))?;
+            Ok(bytes)
+        }
+        Err(error) => {
+            tokio::fs::remove_file(&part).await.ok();
+            Err(error)
+        }
+    }
+}
+
+async fn copy(mut download: Download, out: &mut (dyn tokio::io::AsyncWrite + Send + Unpin)) -> Result<u64> {
+    let mut bytes = 0;
+    while let Some(piece) = download.next().await? {
+        out.write_all(&piece).await.context("writing what was fetched")?;
+        bytes += piece.len() as u64;
+    }
+    match download.length {
+        Some(length) if length != bytes => bail!("{bytes} of {length} bytes came; try again"),
+        _ => Ok(bytes),
+    }
+}
+
+fn last_part(key: &[u8]) -> Result<String> {
+    let key = String::from_utf8_lossy(key).into_owned();
+    match key.rsplit('/').find(|part| !part.is_empty() && *part != "." && *part != "..") {
+        Some(part) => Ok(part.to_string()),
+        None => bail!("{key:?} gives no file name; name the file"),
+    }
+}
+
+/// What is known of an object.
+#[derive(Debug, Serialize)]
+struct Stat {
+    bucket: String,
+    key: String,
+    size: u64,
+    version: u64,
+    etag: String,
+    content_type: String,
+    last_modified: String,
+    chunks: u64,
+}
+
+/// Shows what is known of an object.
+pub async fn stat(native: &Native, target: &Target, output: Output, out: &mut dyn Write) -> Result<()> {
+    let headers = native.head(&target.bucket, &target.key).await?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
+    let stat = Stat {
+        bucket: target.bucket.clone(),
+        key: String::from_utf8_lossy(&target.key).into_owned(),
+        size: text("content-length").parse().unwrap_or(0),
+        version: text(api::routes::HEADER_VERSION).parse().unwrap_or(0),
+        etag: text("etag").trim_matches('"').to_string(),
+        content_type: text("content-type"),
+        last_modified: text("last-modified"),
+        chunks: text(api::routes::HEADER_CHUNKS).parse().unwrap_or(0),
+    };
+    output.write(out, &stat, |out, stat| {
+        writeln!(out, "{}/{}", stat.bucket, stat.key)?;
+        writeln!(out, "  size      {} ({} bytes)", human(stat.size), stat.size)?;
+        writeln!(out, "  version   {}", stat.version)?;
+        writeln!(out, "  modified  {}", stat.last_modified)?;
+        writeln!(out, "  type      {}", stat.content_type)?;
+        writeln!(out, "  etag      {}", stat.etag)?;
+        writeln!(out, "  chunks    {}", stat.chunks)
+    })?;
+    Ok(())
+}
+
+/// Removes an object.
+pub async fn rm(native: &Native, target: &Target, output: Output, out: &mut dyn Write) -> Result<()> {
+    native.delete(&target.bucket, &target.key).await?;
+    let name = format!("{}/{}", target.bucket, String::from_utf8_lossy(&target.key));
+    output.write(out, &serde_json::json!({ "removed": name }), |out, _| writeln!(out, "removed {name}"))?;
+    Ok(())
+}
+
+/// Prints `path?query` that lets its holder do `method` to `path` for `ttl_s` seconds.
+///
+/// A path without a leading slash is taken as `BUCKET/KEY`; one with, as it will stand in the URL.
+pub fn sign(native: &Native, method: &str, path: &str, ttl_s: i64, output: Output, out: &mut dyn Write) -> Result<()> {
+    let path = match path.starts_with('/') {
+        true => path.to_string(),
+        false => {
+            let target = Target::object(path)?;
+            Native::object_path(&target.bucket, &target.key)
+        }
+    };
+    let signed = native.sign(&method.to_uppercase(), &path, ttl_s);
+    output.write(out, &serde_json::json!({ "url": signed }), |out, _| writeln!(out, "{signed}"))?;
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! The command line, declared.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bootstrap::settings::Sources;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A distributed object store: replicated, durable when it says so, one binary.
+///
+/// `kvfs up` runs a whole store in this directory; `kvfs put FILE BUCKET/KEY` and `kvfs get BUCKET/KEY FILE` use it.
+#[derive(Parser)]
+#[command(
+    name = "kvfs",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Examples:
+  kvfs up                                run a store in ./kvfs-data, on 127.0.0.1:8000
+  kvfs put cat.jpg photos/cat.jpg        store a file
+  kvfs get photos/cat.jpg copy.jpg       fetch it
+  kvfs ls photos                         list a bucket
+  kvfs sign GET photos/cat.jpg --ttl 1h  make a URL for somebody without keys
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 3 not found; 4 refused (signature, precondition,
+conflict); 5 not available, try again; 74 a disk failed, do not restart before it was looked at."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// How to reach the store.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Settings file (TOML).
+    #[arg(long, global = true, env = "KVFS_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter like `coord=debug`.
+    #[arg(long, global = true, env = "KVFS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// How a client finds its store.
+#[derive(Args, Clone, Debug)]
+pub struct Reach {
+    /// The gateway, as host:port. Default: the `kvfs up` of this directory (kvfs-data/client.toml).
+    #[arg(long, global = true, env = "KVFS_ENDPOINT", value_name = "HOST:PORT", help_heading = "Client options")]
+    pub endpoint: Option<String>,
+    /// A client file with endpoint and keys.
+    #[arg(long, global = true, env = "KVFS_CLIENT", value_name = "FILE", help_heading = "Client options")]
+    pub client: Option<PathBuf>,
+    /// The coordinator's admin API, as host:port, if it is not at the gateway.
+    #[arg(long, global = true, env = "KVFS_COORD", value_name = "HOST:PORT", help_heading = "Client options")]
+    pub coord: Option<String>,
+    /// How to answer.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Client options")]
+    pub output: Format,
+}
+
+/// How a verb answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people and pipes.
+    Text,
+    /// JSON alone on stdout.
+    Json,
+}
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run a whole store in one process: data nodes, coordinator and gateway.
+    Up(UpFlags),
+    /// Run a data node.
+    Dn(DnFlags),
+    /// Run a coordinator.
+    Coord(CoordFlags),
+    /// Run a gateway; without EDGE_COORD_URL it hosts the coordinator too.
+    Edge(EdgeFlags),
+    /// Store a file, or standard input, as an object.
+    Put {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// BUCKET/KEY.
+        object: String,
+        /// Media type.
+        #[arg(long)]
+        content_type: Option<String>,
+        /// Durable copies before the answer (X-KVFS-W).
+        #[arg(short = 'W', long)]
+        write_quorum: Option<String>,
+        /// Fail if the object is there already.
+        #[arg(long)]
+        create: bool,
+    },
+    /// Fetch an object into a file, or to standard output.
+    Get {
+        /// BUCKET/KEY.
+        object: String,
+        /// The file or directory; `-` or nothing is standard output.
+        file: Option<PathBuf>,
+        /// Only these bytes: FIRST-LAST, FIRST- or -COUNT.
+        #[arg(long)]
+        range: Option<String>,
+    },
+    /// List buckets, or a bucket's objects.
+    Ls {
+        /// BUCKET or BUCKET/PREFIX; nothing lists buckets.
+        target: Option<String>,
+    },
+    /// Show what is known of an object.
+    Stat {
+        /// BUCKET/KEY.
+        object: String,
+    },
+    /// Remove an object.
+    Rm {
+        /// BUCKET/KEY.
+        object: String,
+    },
+    /// Make a bucket.
+    Mb {
+        /// Its name.
+        bucket: String,
+    },
+    /// Remove an empty bucket.
+    Rb {
+        /// Its name.
+        bucket: String,
+    },
+    /// Sign a URL: prints `path?query` that lets its holder do METHOD to PATH.
+    Sign {
+        /// GET, PUT, HEAD or DELETE.
+        method: String,
+        /// The path as it stands in the URL, or BUCKET/KEY.
+        path: String,
+        /// How long it is good.
+        #[arg(long, default_value = "15m")]
+        ttl: String,
+    },
+    /// Data nodes: add, remove, list.
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
+    /// Show the cluster on one screen.
+    Status,
+    /// Show settings and where each came from.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Metadata: info.
+    Meta {
+        /// What to do.
+        #[command(subcommand)]
+        verb: MetaVerb,
+    },
+}
+
+/// Verbs about data nodes.
+#[derive(Subcommand)]
+pub enum NodeVerb {
+    /// Register a data node.
+    Add {
+        /// host:port.
+        addr: String,
+    },
+    /// Remove a data node that holds nothing.
+    Remove {
+        /// host:port.
+        addr: String,
+    },
+    /// List data nodes.
+    List,
+}
+
+/// Verbs about settings.
+#[derive(Subcommand)]
+pub enum ConfigVerb {
+    /// Print each setting of a role, and whether it came from a flag, the environment, the file or the default.
+    Show {
+        /// The role.
+        #[arg(value_enum, default_value_t = Role::Up)]
+        role: Role,
+    },
+}
+
+/// Verbs about metadata.
+#[derive(Subcommand)]
+pub enum MetaVerb {
+    /// Count rows.
+    Info,
+}
+
+/// A process's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything in one process.
+    Up,
+    /// Data node.
+    Dn,
+    /// Coordinator.
+    Coord,
+    /// Gateway.
+    Edge,
+}
+
+macro_rules! flags {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident = $flag:literal as $setting:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Args, Default)]
+        pub struct $name {
+            $($(#[$field_doc])* #[arg(long = $flag, value_name = "VALUE")] pub $field: Option<String>,)*
+        }
+
+        impl $name {
+            /// The sources of this role's settings: these flags, the environment, and the settings file.
+            pub fn sources(&self, config: Option<&Path>) -> Result<Sources> {
+                let mut sources = sources(config)?;
+                $(if let Some(value) = &self.$field {
+                    sources.flags.insert($setting.to_string(), value.clone());
+                })*
+                Ok(sources)
+            }
+        }
+    };
+}
+
+flags! {
+    /// Settings of `up`; the names in brackets are their environment variables.
+    UpFlags {
+        /// Where to listen [UP_ADDR, default 127.0.0.1:8000].
+        addr = "addr" as "UP_ADDR",
+        /// Where everything is kept [UP_DATA_DIR, default ./kvfs-data].
+        data_dir = "data-dir" as "UP_DATA_DIR",
+        /// How many data nodes [UP_NODES, default 3].
+        nodes = "nodes" as "UP_NODES",
+        /// Copies of each chunk [UP_REPLICAS, default 3].
+        replicas = "replicas" as "UP_REPLICAS",
+        /// Written once the store has put and got something through its own listener [UP_READY_FILE].
+        ready_file = "ready-file" as "UP_READY_FILE",
+    }
+}
+
+flags! {
+    /// Settings of a data node; the names in brackets are their environment variables.
+    DnFlags {
+        /// A name for people [DN_ID].
+        id = "id" as "DN_ID",
+        /// Where to listen [DN_ADDR, default 127.0.0.1:8080].
+        addr = "addr" as "DN_ADDR",
+        /// Where chunks are kept [DN_DATA_DIR].
+        data_dir = "data-dir" as "DN_DATA_DIR",
+        /// Written with the address once it serves [DN_READY_FILE].
+        ready_file = "ready-file" as "DN_READY_FILE",
+    }
+}
+
+flags! {
+    /// Settings of a coordinator; the names in brackets are their environment variables.
+    CoordFlags {
+        /// Where to listen [COORD_ADDR, default 127.0.0.1:9000].
+        addr = "addr" as "COORD_ADDR",
+        /// Where metadata is kept [COORD_DATA_DIR, default ./coord-data].
+        data_dir = "data-dir" as "COORD_DATA_DIR",
+        /// Data nodes to register, host:port, separated by commas [COORD_DNS].
+        dns = "dns" as "COORD_DNS",
+        /// Written with the address once it serves [COORD_READY_FILE].
+        ready_file = "ready-file" as "COORD_READY_FILE",
+    }
+}
+
+flags! {
+    /// Settings of a gateway; the names in brackets are their environment variables.
+    EdgeFlags {
+        /// Where to listen [EDGE_ADDR, default 127.0.0.1:8000].
+        addr = "addr" as "EDGE_ADDR",
+        /// The coordinators, separated by commas; without, this process hosts one [EDGE_COORD_URL].
+        coord_url = "coord-url" as "EDGE_COORD_URL",
+        /// Where a hosted coordinator keeps metadata [EDGE_DATA_DIR, default ./edge-data].
+        data_dir = "data-dir" as "EDGE_DATA_DIR",
+        /// Data nodes a hosted coordinator registers [EDGE_DNS].
+        dns = "dns" as "EDGE_DNS",
+        /// Copies of each chunk [EDGE_REPLICAS, default 3].
+        replicas = "replicas" as "EDGE_REPLICAS",
+        /// Durable copies before the answer; 0 is more than half [EDGE_QUORUM_WRITE].
+        quorum = "quorum" as "EDGE_QUORUM_WRITE",
+        /// Bytes of a chunk; 0 is 4 MiB [EDGE_CHUNK_SIZE].
+        chunk_size = "chunk-size" as "EDGE_CHUNK_SIZE",
+        /// Let everybody in without a signature: 1 or 0 [EDGE_SKIP_AUTH].
+        skip_auth = "skip-auth" as "EDGE_SKIP_AUTH",
+        /// Written with the address once it serves [EDGE_READY_FILE].
+        ready_file = "ready-file" as "EDGE_READY_FILE",
+    }
+}
+
+fn sources(config: Option<&Path>) -> Result<Sources> {
+    let sources = Sources::from_process();
+    match config {
+        None => Ok(sources),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            Ok(sources.with_file(&text)?)
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The client's verbs: find the store, do the thing, say how it went.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use api::AdminError;
+use bootstrap::settings::Sources;
+use bootstrap::{SystemClock, durations};
+use cli::buckets::Layout;
+use cli::objects::PutOptions;
+use cli::{ClientFile, Output, Target};
+use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
+use http::StatusCode;
+
+use crate::args::{ConfigVerb, Format, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::home::default_client_file;
+use crate::settings::{self, SettingsError};
+
+/// Carries a client's verb out.
+pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
+    let output = match reach.output {
+        Format::Text => Output::Text,
+        Format::Json => Output::Json,
+    };
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = std::io::BufWriter::new(stdout);
+    let done = match verb {
+        Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
+        Verb::Node { .. } | Verb::Status | Verb::Meta { .. } => administer(verb, reach, output, &mut out).await,
+        verb => use_objects(verb, reach, output, terminal, &mut out).await,
+    };
+    // A reader that has seen enough is no failure of ours.
+    match done.and_then(|()| out.flush().map_err(Into::into)) {
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        other => other.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, out: &mut dyn Write) -> Result<()> {
+    let native = native(reach)?;
+    match verb {
+        Verb::Put { file, object, content_type, write_quorum, create } => {
+            let options = PutOptions { content_type, write_quorum, create_only: create };
+            cli::objects::put(&native, &file, &Target::object(&object)?, &options, output, out).await
+        }
+        Verb::Get { object, file, range } => {
+            let target = Target::object(&object)?;
+            let bytes = cli::objects::get(&native, &target, file.as_deref(), range.as_deref()).await?;
+            match (&file, output) {
+                (Some(file), Output::Json) if file != Path::new("-") => {
+                    Ok(writeln!(out, "{}", serde_json::json!({ "object": object, "file": file, "bytes": bytes }))?)
+                }
+                _ => Ok(()),
+            }
+        }
+        Verb::Ls { target } => {
+            let target = target.as_deref().map(Target::prefix).transpose()?;
+            let layout = if terminal { Layout::Table } else { Layout::Keys };
+            cli::buckets::ls(&native, target.as_ref(), layout, output, out).await
+        }
+        Verb::Stat { object } => cli::objects::stat(&native, &Target::object(&object)?, output, out).await,
+        Verb::Rm { object } => cli::objects::rm(&native, &Target::object(&object)?, output, out).await,
+        Verb::Mb { bucket } => cli::buckets::mb(&native, &bucket, output, out).await,
+        Verb::Rb { bucket } => cli::buckets::rb(&native, &bucket, output, out).await,
+        Verb::Sign { method, path, ttl } => {
+            let ttl = durations::parse(&ttl).map_err(|error| anyhow!("--ttl {ttl:?}: {error}"))?;
+            cli::objects::sign(&native, &method, &path, ttl.as_secs() as i64, output, out)
+        }
+        _ => bail!("this verb is not a client's"),
+    }
+}
+
+async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
+    let admin = admin(reach)?;
+    match verb {
+        Verb::Node { verb: NodeVerb::Add { addr } } => cli::admin::node_add(&admin, &addr, output, out).await,
+        Verb::Node { verb: NodeVerb::Remove { addr } } => cli::admin::node_remove(&admin, &addr, output, out).await,
+        Verb::Node { verb: NodeVerb::List } => cli::admin::node_list(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(&admin, output, out).await,
+        _ => cli::admin::status(&admin, output, out).await,
+    }
+}
+
+/// The client file that applies: the one named, or this directory's, or none.
+fn client_file(reach: &Reach) -> Result<Option<ClientFile>> {
+    match &reach.client {
+        Some(path) => ClientFile::read(path).map(Some),
+        None if default_client_file().exists() => ClientFile::read(&default_client_file()).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn native(reach: &Reach) -> Result<Native> {
+    let file = client_file(reach)?;
+    let endpoint = reach.endpoint.clone().or(file.as_ref().map(|file| file.endpoint.clone()));
+    let endpoint = endpoint.ok_or_else(|| anyhow!(NoStore))?;
+    let from_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (kid, secret) = match (from_env("EDGE_URLKEY_SECRET"), file) {
+        (Some(secret), _) => (from_env("EDGE_URLKEY_PRIMARY_KID").unwrap_or_else(|| "v1".into()), secret),
+        (None, Some(file)) => (file.kid, file.secret),
+        // A gateway that lets everybody in takes any signature.
+        (None, None) => ("v1".into(), "unsigned".into()),
+    };
+    let clock = Arc::new(SystemClock::new());
+    Ok(Native::new(Arc::new(TcpConnector), clock, host_port(&endpoint), kid, secret.as_bytes()))
+}
+
+fn admin(reach: &Reach) -> Result<HttpAdmin> {
+    let file = client_file(reach)?;
+    let named = reach.coord.clone().or(reach.endpoint.clone());
+    let known = file.as_ref().map(|file| file.admin.clone().unwrap_or_else(|| file.endpoint.clone()));
+    let address = named.or(known).ok_or_else(|| anyhow!(NoStore))?;
+    let token = std::env::var("KVFS_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.or(file.and_then(|file| file.admin_token)).unwrap_or_default();
+    let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), None);
+    Ok(HttpAdmin::new(http, host_port(&address), token))
+}
+
+fn host_port(endpoint: &str) -> String {
+    endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/').to_string()
+}
+
+fn show_config(role: Role, config: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<()> {
+    let mut sources = Sources::from_process();
+    if let Some(path) = config {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        sources = sources.with_file(&text)?;
+    }
+    let resolved = match role {
+        Role::Up => settings::up(sources)?.1,
+        Role::Dn => settings::dn(sources)?.1,
+        Role::Coord => settings::coord(sources)?.1,
+        Role::Edge => settings::edge(sources)?.1,
+    };
+    let json: Vec<_> = resolved
+        .iter()
+        .map(|one| serde_json::json!({ "name": one.name, "value": one.value, "source": one.origin.to_string() }))
+        .collect();
+    output.write(out, &json, |out, _| {
+        resolved.iter().try_for_each(|one| writeln!(out, "{:<26} {:<32} {}", one.name, one.value, one.origin))
+    })?;
+    Ok(())
+}
+
+/// No store was named and none is here.
+#[derive(Debug)]
+struct NoStore;
+
+impl std::fmt::Display for NoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no store is named, and none runs in this directory")
+    }
+}
+
+impl std::error::Error for NoStore {}
+
+/// What helps against an error, if something is known to.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    if error.is::<NoStore>() {
+        return Some("start one here with `kvfs up`, or name one with --endpoint HOST:PORT or --client FILE".into());
+    }
+    match error.downcast_ref::<NativeError>() {
+        Some(NativeError::Unreachable { .. }) => {
+            Some("is the store running? `kvfs up` starts one in this directory".into())
+        }
+        Some(NativeError::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
+            Some("the key in the client file or EDGE_URLKEY_SECRET is not one of this store's".into())
+        }
+        _ => None,
+    }
+}
+
+/// The exit code that an error means, as `--help` lists them.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<SettingsError>() || error.is::<NoStore>() || error.is::<domain::id::ParseError>() {
+        return 2;
+    }
+    match error.downcast_ref::<NativeError>() {
+        Some(NativeError::Unreachable { .. } | NativeError::Broken { .. }) => return 5,
+        Some(NativeError::Refused { status, .. }) => return of_status(*status),
+        None => {}
+    }
+    match error.downcast_ref::<AdminError>() {
+        Some(AdminError::NotFound(_)) => 3,
+        Some(AdminError::Invalid(_)) => 2,
+        Some(AdminError::Conflict(_)) => 4,
+        Some(AdminError::Unavailable(_)) => 5,
+        None => 1,
+    }
+}
+
+fn of_status(status: StatusCode) -> u8 {
+    match status {
+        StatusCode::NOT_FOUND => 3,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => 4,
+        status if status.is_server_error() => 5,
+        _ => 1,
+    }
+}

@@ -1,0 +1,66 @@
+//! The one binary: roles, `up`, and the command line. It wires the parts together and decides nothing.
+
+mod args;
+mod client_side;
+mod coord_role;
+mod dn_role;
+mod edge_role;
+mod front;
+mod home;
+mod settings;
+mod up;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Verb};
+
+/// Threads for blocking work (disk): each may hold a chunk, so their number bounds memory.
+const BLOCKING_THREADS: usize = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli));
+            // A hung disk must not keep a process that was told to stop.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            outcome
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("starting the runtime")),
+    };
+    outcome.unwrap_or_else(|error| report(&error))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {
+        Verb::Up(_) | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
+            let level = cli.log.as_deref();
+            bootstrap::logging::start(level).map_err(anyhow::Error::msg)?;
+        }
+        _ => {}
+    }
+    match cli.verb {
+        Verb::Up(flags) => up::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Dn(flags) => dn_role::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Coord(flags) => coord_role::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Edge(flags) => edge_role::run(flags.sources(cli.config.as_deref())?).await,
+        verb => client_side::run(verb, &cli.reach, cli.config.as_deref()).await,
+    }
+}
+
+/// Prints an error as what went wrong, why, and what helps.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("cause: {cause}");
+    }
+    if let Some(hint) = client_side::hint(error) {
+        eprintln!("hint:  {hint}");
+    }
+    ExitCode::from(client_side::exit_code(error))
+}

@@ -1,0 +1,305 @@
+//! The settings of each role: one struct each, read at once, with every problem listed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bootstrap::Secret;
+use bootstrap::server::is_loopback;
+use bootstrap::settings::{Problem, Reader, Resolved, Sources};
+use domain::quorum;
+
+/// What every role that listens has.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// How the processes of the cluster recognise each other.
+    pub cluster_secret: Option<Secret>,
+    /// Who may administer.
+    pub admin_token: Option<Secret>,
+    /// Administration without a token.
+    pub insecure_admin: bool,
+}
+
+/// Settings of `up`.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// Where to listen.
+    pub addr: String,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// How many data nodes.
+    pub nodes: u32,
+    /// Written once the store works.
+    pub ready_file: Option<PathBuf>,
+    /// The object service.
+    pub objects: objects::Settings,
+    /// The coordinator's loops.
+    pub coord: coord::Settings,
+    /// Bytes each node keeps free.
+    pub reserve_bytes: Option<u64>,
+}
+
+/// Settings of a data node.
+#[derive(Clone, Debug)]
+pub struct Dn {
+    /// A name for people.
+    pub id: String,
+    /// Where to listen.
+    pub addr: String,
+    /// Where chunks are kept.
+    pub data_dir: PathBuf,
+    /// Written with the address once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// Bounds of the node.
+    pub options: dn::Options,
+    /// Secrets.
+    pub common: Common,
+}
+
+/// Settings of a coordinator.
+#[derive(Clone, Debug)]
+pub struct Coord {
+    /// Where to listen.
+    pub addr: String,
+    /// Where metadata is kept.
+    pub data_dir: PathBuf,
+    /// Written with the address once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// The loops.
+    pub coord: coord::Settings,
+    /// Secrets.
+    pub common: Common,
+    /// The first URL key's secret.
+    pub url_secret: Option<Secret>,
+}
+
+/// Settings of a gateway.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Where to listen.
+    pub addr: String,
+    /// The coordinators; none means that this process hosts one.
+    pub coord_urls: Vec<String>,
+    /// Where a hosted coordinator keeps metadata.
+    pub data_dir: PathBuf,
+    /// Written with the address once it serves.
+    pub ready_file: Option<PathBuf>,
+    /// The object service.
+    pub objects: objects::Settings,
+    /// A hosted coordinator's loops.
+    pub coord: coord::Settings,
+    /// Let everybody in.
+    pub skip_auth: bool,
+    /// Secrets.
+    pub common: Common,
+    /// The first URL key's secret, for a hosted coordinator.
+    pub url_secret: Option<Secret>,
+}
+
+/// A role's settings, and how each came about.
+pub type Read<T> = Result<(T, Vec<Resolved>)>;
+
+/// Reads the settings of `up`.
+pub fn up(sources: Sources) -> Read<Up> {
+    let mut reader = Reader::new(sources);
+    let addr = reader.text("UP_ADDR", "127.0.0.1:8000");
+    let data_dir = reader.text("UP_DATA_DIR", "./kvfs-data").into();
+    let nodes: u32 = reader.parse("UP_NODES", 3, "a number of data nodes, 1 to 100");
+    let ready_file = reader.optional("UP_READY_FILE").map(PathBuf::from);
+    let reserve_bytes = optional_bytes(&mut reader, "UP_RESERVE_BYTES");
+    let objects = objects(&mut reader, "UP");
+    let mut coord = coord_loops(&mut reader, "UP", Duration::from_secs(5));
+    coord.nodes = (1..=nodes).map(node_name).collect();
+    if !(1..=100).contains(&nodes) {
+        reader.problem("UP_NODES", &nodes.to_string(), "a number of data nodes, 1 to 100");
+    } else if u32::from(objects.copies) > nodes {
+        let remedy = format!("at most the number of data nodes, which is {nodes}: raise --nodes or lower --replicas");
+        reader.problem("UP_REPLICAS", &objects.copies.to_string(), &remedy);
+    }
+    let settings = Up { addr, data_dir, nodes, ready_file, objects, coord, reserve_bytes };
+    finish(reader, settings)
+}
+
+/// The name of a data node inside `up`.
+pub fn node_name(number: u32) -> String {
+    format!("node-{number}")
+}
+
+/// Reads the settings of a data node.
+pub fn dn(sources: Sources) -> Read<Dn> {
+    let mut reader = Reader::new(sources);
+    let id = reader.text("DN_ID", "");
+    let addr = reader.text("DN_ADDR", "127.0.0.1:8080");
+    let data_dir = reader.text("DN_DATA_DIR", "");
+    let ready_file = reader.optional("DN_READY_FILE").map(PathBuf::from);
+    let queue: u64 = reader.parse("DN_QUEUE_BYTES", 64 << 20, "a number of bytes");
+    let reserve_bytes = optional_bytes(&mut reader, "DN_RESERVE_BYTES");
+    let common = common(&mut reader, &addr, "DN_ADDR");
+    for (name, value) in [("DN_ID", &id), ("DN_DATA_DIR", &data_dir)] {
+        if value.is_empty() {
+            reader.problem(name, "", &format!("a value: {name} is required"));
+        }
+    }
+    refuse_unbuilt(&mut reader, &["DN_SCRUB_INTERVAL", "DN_TLS_CERT", "DN_TLS_KEY", "DN_TLS_CLIENT_CA"]);
+    let options = dn::Options { reserve_bytes, write_budget_bytes: queue, ..dn::Options::default() };
+    finish(reader, Dn { id, addr, data_dir: data_dir.into(), ready_file, options, common })
+}
+
+/// Reads the settings of a coordinator.
+pub fn coord(sources: Sources) -> Read<Coord> {
+    let mut reader = Reader::new(sources);
+    let addr = reader.text("COORD_ADDR", "127.0.0.1:9000");
+    let data_dir = reader.text("COORD_DATA_DIR", "./coord-data").into();
+    let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
+    let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
+    coord.nodes = addresses(&mut reader, "COORD_DNS");
+    let url_secret = reader.secret("EDGE_URLKEY_SECRET");
+    let common = common(&mut reader, &addr, "COORD_ADDR");
+    refuse_unbuilt(&mut reader, &["COORD_PEERS", "COORD_SELF_URL"]);
+    finish(reader, Coord { addr, data_dir, ready_file, coord, common, url_secret })
+}
+
+/// Reads the settings of a gateway.
+pub fn edge(sources: Sources) -> Read<Edge> {
+    let mut reader = Reader::new(sources);
+    let addr = reader.text("EDGE_ADDR", "127.0.0.1:8000");
+    let coord_urls = addresses(&mut reader, "EDGE_COORD_URL");
+    let data_dir = reader.text("EDGE_DATA_DIR", "./edge-data").into();
+    let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
+    let objects = objects(&mut reader, "EDGE");
+    let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
+    coord.nodes = addresses(&mut reader, "EDGE_DNS");
+    let skip_auth = reader.flag("EDGE_SKIP_AUTH", false);
+    let url_secret = reader.secret("EDGE_URLKEY_SECRET");
+    let common = common(&mut reader, &addr, "EDGE_ADDR");
+    if skip_auth && !is_loopback(&addr) {
+        reader.problem("EDGE_SKIP_AUTH", "1", "0, unless the gateway listens on loopback only");
+    }
+    if coord_urls.is_empty() && !coord.nodes.is_empty() && coord.nodes.len() < usize::from(objects.copies) {
+        let remedy = format!(
+            "at most the number of data nodes in EDGE_DNS, which is {}: name more nodes, or lower EDGE_REPLICAS",
+            coord.nodes.len()
+        );
+        reader.problem("EDGE_REPLICAS", &objects.copies.to_string(), &remedy);
+    }
+    let unbuilt = ["EDGE_PEERS", "EDGE_SELF_URL", "EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
+    refuse_unbuilt(&mut reader, &unbuilt);
+    let settings = Edge { addr, coord_urls, data_dir, ready_file, objects, coord, skip_auth, common, url_secret };
+    finish(reader, settings)
+}
+
+fn finish<T>(reader: Reader, settings: T) -> Read<T> {
+    match reader.finish() {
+        Ok(resolved) => Ok((settings, resolved)),
+        Err(problems) => Err(anyhow!(SettingsError(problems))),
+    }
+}
+
+/// Settings that cannot be used, all of them.
+#[derive(Debug)]
+pub struct SettingsError(pub Vec<Problem>);
+
+impl std::fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the settings cannot be used")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+fn common(reader: &mut Reader, addr: &str, addr_name: &str) -> Common {
+    let cluster_secret = reader.secret("KVFS_CLUSTER_SECRET");
+    let admin_token = reader.secret("KVFS_ADMIN_TOKEN");
+    let insecure_admin = reader.flag("KVFS_INSECURE_ADMIN", false);
+    if !is_loopback(addr) && cluster_secret.is_none() {
+        let remedy =
+            "a loopback address, or KVFS_CLUSTER_SECRET (16 bytes or more) set in every process of the cluster";
+        reader.problem(addr_name, addr, remedy);
+    }
+    if insecure_admin && !is_loopback(addr) {
+        reader.problem("KVFS_INSECURE_ADMIN", "1", "0, unless the process listens on loopback only");
+    }
+    Common { cluster_secret, admin_token, insecure_admin }
+}
+
+fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
+    let defaults = objects::Settings::default();
+    let copies: u8 = reader.parse(&format!("{role}_REPLICAS"), defaults.copies, "a number of copies, 1 to 16");
+    let quorum: u8 = reader.parse(&format!("{role}_QUORUM_WRITE"), 0, "a number of copies, or 0 for more than half");
+    let chunk: u32 = reader.parse(&format!("{role}_CHUNK_SIZE"), 0, "a number of bytes, 1 to 16777216, or 0 for 4 MiB");
+    let budget: usize = reader.parse(&format!("{role}_BODY_BUDGET"), defaults.budget_bytes, "a number of bytes");
+    let mode = reader.text(&format!("{role}_CHUNK_MODE"), "fixed");
+    if !(1..=16).contains(&copies) {
+        reader.problem(&format!("{role}_REPLICAS"), &copies.to_string(), "a number of copies, 1 to 16");
+    }
+    if quorum > copies {
+        reader.problem(
+            &format!("{role}_QUORUM_WRITE"),
+            &quorum.to_string(),
+            &format!("at most {copies}, the number of copies"),
+        );
+    }
+    if chunk > domain::chunking::MAX_CHUNK_BYTES {
+        reader.problem(&format!("{role}_CHUNK_SIZE"), &chunk.to_string(), "at most 16777216 bytes");
+    }
+    if budget < 2 * domain::chunking::MAX_CHUNK_BYTES as usize {
+        reader.problem(
+            &format!("{role}_BODY_BUDGET"),
+            &budget.to_string(),
+            "at least 33554432 bytes, two of the largest chunks",
+        );
+    }
+    if mode != "fixed" {
+        reader.problem(&format!("{role}_CHUNK_MODE"), &mode, "fixed; content-defined chunks are not built");
+    }
+    objects::Settings {
+        holder: role.to_lowercase(),
+        copies,
+        write_quorum: if quorum == 0 { quorum::default_write(copies) } else { quorum },
+        chunk_bytes: if chunk == 0 { domain::chunking::DEFAULT_CHUNK_BYTES } else { chunk },
+        budget_bytes: budget,
+        ..defaults
+    }
+}
+
+fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Settings {
+    let defaults = coord::Settings::default();
+    coord::Settings {
+        gc_every: reader.duration(&format!("{role}_GC_INTERVAL"), defaults.gc_every),
+        gc_delay: reader.duration(&format!("{role}_GC_DELAY"), gc_delay),
+        sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
+        ..defaults
+    }
+}
+
+fn optional_bytes(reader: &mut Reader, name: &str) -> Option<u64> {
+    match reader.parse(name, -1_i64, "a number of bytes, or -1 for 1 GiB or 2 % of the disk") {
+        bytes if bytes >= 0 => Some(bytes as u64),
+        _ => None,
+    }
+}
+
+/// A comma list of `host:port`, each with or without `http://`; blanks and repeats are dropped.
+fn addresses(reader: &mut Reader, name: &str) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    for entry in reader.text(name, "").split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let address = entry.strip_prefix("http://").unwrap_or(entry).trim_end_matches('/');
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(1..))) || address.contains('/') {
+            reader.problem(name, entry, "host:port, or a list of them separated by commas");
+        } else if !list.iter().any(|known| known == address) {
+            list.push(address.to_string());
+        }
+    }
+    list
+}
+
+/// Names of the reference that ask for what is not built here: refused, because passing them over would be less than was asked.
+fn refuse_unbuilt(reader: &mut Reader, names: &[&str]) {
+    for name in names {
+        if let Some(value) = reader.optional(name) {
+            reader.problem(name, &value, "no value: this is not built");
+        }
+    }
+}

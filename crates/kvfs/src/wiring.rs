@@ -1,0 +1,95 @@
+//! Ways to nodes: in this process, or over HTTP.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use api::{ChunkStore, Clock, Disk};
+use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy};
+use client::{Http, HttpChunkStore, TcpConnector};
+use consensus::Group;
+use coord::Coordinator;
+use datapath::Connect;
+use domain::urlkey::UrlKey;
+use domain::view::NodeView;
+
+/// The real world, behind the seams.
+#[derive(Clone)]
+pub struct World {
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn api::Entropy>,
+}
+
+impl World {
+    /// This machine.
+    pub fn real() -> Self {
+        Self { disk: Arc::new(RealDisk), clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+    }
+
+    /// A client that signs with the cluster secret.
+    pub fn http(&self, secret: Option<&Secret>) -> Http {
+        Http::new(Arc::new(TcpConnector), self.clock.clone(), secret.map(Secret::share))
+    }
+}
+
+/// Nodes that live in this process, by name; whatever else the registry names is asked over HTTP.
+pub struct LocalNodes {
+    /// The nodes here.
+    pub nodes: BTreeMap<String, dn::Node>,
+    /// The way to the others.
+    pub others: HttpNodes,
+}
+
+impl Connect for LocalNodes {
+    fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
+        match self.nodes.get(&node.name) {
+            Some(local) => Arc::new(local.clone()),
+            None => self.others.connect(node),
+        }
+    }
+}
+
+/// Nodes behind HTTP, by address.
+pub struct HttpNodes(pub Http);
+
+impl Connect for HttpNodes {
+    fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
+        Arc::new(HttpChunkStore::new(self.0.clone(), node.addr.clone()))
+    }
+}
+
+/// Opens the consensus group in `dir`: a group of one.
+pub async fn open_group(world: &World, dir: &Path) -> Result<Group> {
+    let settings = consensus::Settings::new(dir);
+    Group::open(settings, world.disk.clone(), world.clock.clone())
+        .await
+        .with_context(|| format!("opening the metadata in {}", dir.display()))
+}
+
+/// Starts a coordinator over a group.
+pub async fn start_coordinator(
+    world: &World,
+    group: Group,
+    connect: Arc<dyn Connect>,
+    settings: coord::Settings,
+) -> Result<Coordinator> {
+    Coordinator::start(group, connect, world.clock.clone(), world.entropy.clone(), settings)
+        .await
+        .context("starting the coordinator")
+}
+
+/// The first URL key, which seeds an empty registry.
+pub fn first_key(secret: &Secret, clock: &dyn Clock) -> UrlKey {
+    UrlKey { kid: "v1".into(), secret: secret.expose().to_vec(), primary: true, created_ms: clock.wall_ms() }
+}
+
+/// Writes `text` to the file that says that this process serves: whole, or not at all.
+pub fn write_ready_file(path: Option<&Path>, text: &str) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    api::disk::replace(&RealDisk, path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}

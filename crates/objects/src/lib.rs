@@ -15,6 +15,7 @@ pub mod lease;
 mod put;
 mod service;
 
+pub use datapath::{Connect, ReadError, WriteError};
 pub use error::ObjectError;
 pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader, ReadPart};
 pub use put::{PutDone, PutRequest};

@@ -1,0 +1,60 @@
+//! The replicated log of commands: openraft behind our own types, over a log and tables of ours.
+//!
+//! # The idea
+//!
+//! A command is *committed* once its entry is durable in the log of a majority, and *applied* once the state machine (the
+//! crate `meta`) has carried it out on its tables. Everybody applies the same entries in the same order with a pure function, so
+//! everybody's tables become equal. A group of one is the same thing with a majority of one: no special path, no special bugs.
+//!
+//! ```text
+//! propose(commands) ─► openraft ─► log: append, one fdatasync for all that wait ─► committed
+//!                         ▲                                                            │
+//!            replies ─────┴───────── tables: one redb transaction per apply call ◄─────┘
+//!                                        │ every 32 MiB or 2 s
+//!                                        └──► checkpoint: one durable redb transaction
+//! ```
+//!
+//! # Who promises what
+//!
+//! | Promise | Kept by |
+//! |---|---|
+//! | what was answered survives | the log is synced before openraft hears of it ([`log`]) |
+//! | a log id is never used twice | opening syncs before it reads; a restarted leader stands for election again ([`Settings::leader_restore`]) |
+//! | the tables match the log | every transaction carries the index it reached ([`tables`]) |
+//! | reads see all that was answered | read index: a majority confirms the leader, then applied ≥ that index ([`Group::read`]) |
+//! | a broken disk acknowledges nothing | the first failure closes every door ([`failure`]) |
+//!
+//! # Two homes
+//!
+//! In a real process the log is the `raft-log` crate with its flush thread, and redb's work is done on pool threads. In the
+//! simulator one thread does everything: the log is a small one of our own over [`api::disk::Disk`], and redb runs over that
+//! seam too. No code here reads a clock or starts a thread; time comes from tokio's timers and [`api::clock::Clock`].
+//!
+//! # Left out
+//!
+//! Several members: the [`Transport`] seam is there with nobody behind it ([`Alone`]), snapshots are built (a checkpoint is
+//! one) but not sent or received. Source: Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", ATC 2014;
+//! read index: Ongaro's dissertation, §6.4.
+
+mod ballast;
+mod blocking;
+mod checkpoints;
+mod error;
+mod failure;
+mod group;
+mod log;
+mod machine;
+mod network;
+mod record;
+mod settings;
+mod tables;
+mod types;
+
+pub use error::{ConsensusError, ProposeError, ReadError};
+pub use group::{Group, Proposed, Status};
+pub use network::{Alone, Transport, Unreachable};
+pub use settings::{LogKind, Settings};
+pub use tables::Snapshot;
+
+/// The largest log entry, in bytes: 4 MiB, so that one entry never holds up the others for long.
+pub const MAX_ENTRY_BYTES: usize = 4 << 20;

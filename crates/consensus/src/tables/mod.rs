@@ -1,0 +1,226 @@
+//! The tables on disk: one redb file, written often and made durable seldom.
+//!
+//! The log is what makes a commit durable; the tables may lag behind it. Applying entries is a redb transaction of
+//! `Durability::None`: visible to readers at once, on disk some day. A **checkpoint** is a transaction of
+//! `Durability::Immediate`, which makes all of them durable together. Every transaction also writes the row that says which
+//! entry it reached, so that after a crash redb rolls back to the last checkpoint *and says so*, and the log replays the rest.
+//!
+//! A checkpoint writes all dirty pages and syncs twice (`set_quick_repair`, so that a start need not read the whole file to
+//! find the free pages). redb has one writer, so applies wait meanwhile; readers do not. Checkpoints are made seldom enough
+//! (32 MiB of log or 2 s) to cost little, and often enough that a replay is short.
+
+mod backend;
+mod rows;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use api::disk::Disk;
+use domain::codec;
+use parking_lot::{Mutex, RwLock};
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::record::{Applied, Kind, Members, Stored, decode};
+use backend::Backend;
+pub use rows::Snapshot;
+use rows::{Definition, Writer};
+
+/// What the tables reflect: one row, at [`APPLIED_KEY`].
+const RAFT: Definition<'static> = Definition::new("raft");
+const APPLIED_KEY: &[u8] = b"applied";
+
+/// The tables and what they reflect.
+pub(crate) struct Store {
+    /// `None` once closed.
+    database: RwLock<Option<Arc<Database>>>,
+    state: Mutex<State>,
+    /// Log payload applied since the last checkpoint, in bytes.
+    dirty_bytes: AtomicU64,
+    /// Whether anything was.
+    dirty: AtomicBool,
+    applied: watch::Sender<u64>,
+    failure: Failure,
+}
+
+/// What the rows reflect, in memory and durably.
+struct State {
+    applied: Applied,
+    checkpointed: Applied,
+}
+
+impl Store {
+    /// Opens the tables in `dir`, or makes them. Blocks.
+    pub(crate) fn open(dir: &Path, cache_bytes: usize, disk: &dyn Disk, failure: Failure) -> io::Result<Self> {
+        let path = dir.join("tables.redb");
+        if disk.list(dir)?.iter().all(|name| name != "tables.redb") {
+            create(dir, &path, disk, &failure)?;
+        }
+        let file = disk.open(&path)?;
+        file.sync_data()?;
+        disk.sync_dir(dir)?;
+        disk.drop_cache(&path)?;
+        let database = build(Backend::new(file, failure.clone()), cache_bytes)?;
+        let applied = read_applied(&database)?;
+        Ok(Self {
+            dirty_bytes: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+            applied: watch::Sender::new(applied.index()),
+            state: Mutex::new(State { checkpointed: applied.clone(), applied }),
+            database: RwLock::new(Some(Arc::new(database))),
+            failure,
+        })
+    }
+
+    /// Applies `entries` in one transaction; the replies of each, once readers can see them.
+    pub(crate) fn apply(&self, entries: &[Stored]) -> io::Result<Vec<Vec<meta::Reply>>> {
+        self.failure.check()?;
+        let result = self.apply_in_transaction(entries);
+        let (applied, replies) = self.failure.noting("applying entries", result)?;
+        self.dirty_bytes.fetch_add(entries.iter().map(|entry| entry.body.len() as u64).sum(), Ordering::Relaxed);
+        self.dirty.store(true, Ordering::Release);
+        let index = applied.index();
+        self.state.lock().applied = applied;
+        self.applied.send_replace(index);
+        Ok(replies)
+    }
+
+    fn apply_in_transaction(&self, entries: &[Stored]) -> io::Result<(Applied, Vec<Vec<meta::Reply>>)> {
+        let database = self.database()?;
+        let mut applied = self.state.lock().applied.clone();
+        let mut transaction = database.begin_write().map_err(io::Error::other)?;
+        transaction.set_durability(Durability::None).map_err(io::Error::other)?;
+        let replies = entries.iter().map(|entry| step(&transaction, entry, &mut applied)).collect::<io::Result<_>>()?;
+        write_applied(&transaction, &applied)?;
+        transaction.commit().map_err(io::Error::other)?;
+        Ok((applied, replies))
+    }
+
+    /// Makes all that was applied durable; what the tables then reflect on disk.
+    pub(crate) fn checkpoint(&self) -> io::Result<Applied> {
+        self.failure.check()?;
+        let result = self.durable_commit();
+        self.failure.noting("checkpointing the tables", result)
+    }
+
+    fn durable_commit(&self) -> io::Result<Applied> {
+        let database = self.database()?;
+        let mut transaction = database.begin_write().map_err(io::Error::other)?;
+        // From here on no apply can commit before this does, so the row read now is the one made durable.
+        self.dirty.store(false, Ordering::Release);
+        self.dirty_bytes.store(0, Ordering::Relaxed);
+        let applied = applied_row(&transaction)?;
+        transaction.set_durability(Durability::Immediate).map_err(io::Error::other)?;
+        transaction.set_quick_repair(true);
+        transaction.commit().map_err(io::Error::other)?;
+        self.state.lock().checkpointed = applied.clone();
+        Ok(applied)
+    }
+
+    /// The tables as they are now.
+    pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
+        let transaction = self.database()?.begin_read().map_err(io::Error::other)?;
+        let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
+        let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
+        let applied = row.map_or_else(|| Ok(Applied::default()), |row| decode::<Applied>(row.value()))?;
+        Ok(Snapshot::new(transaction, applied.index()))
+    }
+
+    /// What the tables reflect.
+    pub(crate) fn applied(&self) -> Applied {
+        self.state.lock().applied.clone()
+    }
+
+    /// What the tables will reflect after a crash, at least.
+    pub(crate) fn checkpointed(&self) -> Applied {
+        self.state.lock().checkpointed.clone()
+    }
+
+    /// The applied index, as it moves.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Log payload applied since the last checkpoint, in bytes; `None` if nothing was applied.
+    pub(crate) fn unsaved_bytes(&self) -> Option<u64> {
+        self.dirty.load(Ordering::Acquire).then(|| self.dirty_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Lets go of the file; every later call is an error. Snapshots that exist stay readable.
+    pub(crate) fn close(&self) {
+        drop(self.database.write().take());
+    }
+
+    fn database(&self) -> io::Result<Arc<Database>> {
+        self.database.read().clone().ok_or_else(|| io::Error::other("the tables are closed"))
+    }
+}
+
+/// Makes the file with all its tables, under another name until it is whole.
+fn create(dir: &Path, path: &Path, disk: &dyn Disk, failure: &Failure) -> io::Result<()> {
+    let new = dir.join("tables.new");
+    if disk.list(dir)?.iter().any(|name| name == "tables.new") {
+        disk.remove(&new)?;
+    }
+    let database = build(Backend::new(disk.create(&new)?, failure.clone()), 1 << 20)?;
+    let mut transaction = database.begin_write().map_err(io::Error::other)?;
+    for table in meta::Table::ALL {
+        transaction.open_table(Definition::new(table.name())).map_err(io::Error::other)?;
+    }
+    write_applied(&transaction, &Applied::default())?;
+    transaction.set_quick_repair(true);
+    transaction.commit().map_err(io::Error::other)?;
+    drop(database);
+    disk.rename(&new, path)?;
+    disk.sync_dir(dir)
+}
+
+fn build(backend: Backend, cache_bytes: usize) -> io::Result<Database> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.set_repair_callback(|_| {
+        tracing::warn!("the tables were not closed cleanly and carry no list of free pages: reading them all")
+    });
+    builder.create_with_backend(backend).map_err(io::Error::other)
+}
+
+/// Applies one entry.
+fn step(transaction: &WriteTransaction, entry: &Stored, applied: &mut Applied) -> io::Result<Vec<meta::Reply>> {
+    let mut replies = Vec::new();
+    match entry.kind {
+        Kind::Blank => {}
+        Kind::Commands => {
+            let batch = meta::Batch::decode(&entry.body).map_err(|error| crate::record::damaged(error.to_string()))?;
+            let mut rows = Writer::new(transaction);
+            replies = meta::apply(&mut rows, entry.at.index, &batch).map_err(io::Error::other)?;
+        }
+        Kind::Members => {
+            applied.members = decode::<Members>(&entry.body)?;
+            applied.members_at = Some(entry.at);
+        }
+    }
+    applied.last = Some(entry.at);
+    Ok(replies)
+}
+
+fn write_applied(transaction: &WriteTransaction, applied: &Applied) -> io::Result<()> {
+    let mut table = transaction.open_table(RAFT).map_err(io::Error::other)?;
+    table.insert(APPLIED_KEY, codec::encode(applied).as_slice()).map_err(io::Error::other)?;
+    Ok(())
+}
+
+fn applied_row(transaction: &WriteTransaction) -> io::Result<Applied> {
+    let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
+    let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
+    row.map_or_else(|| Ok(Applied::default()), |row| decode(row.value()))
+}
+
+fn read_applied(database: &Database) -> io::Result<Applied> {
+    let transaction = database.begin_read().map_err(io::Error::other)?;
+    let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
+    let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
+    row.map_or_else(|| Ok(Applied::default()), |row| decode(row.value()))
+}

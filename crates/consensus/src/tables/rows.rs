@@ -1,0 +1,138 @@
+//! Rows as the state machine sees them: `meta`'s tables inside a redb write transaction, or inside a snapshot.
+
+use std::ops::Bound;
+
+use std::cell::{RefCell, RefMut};
+use std::sync::OnceLock;
+
+use meta::{Row, StorageError, Table, Tables, TablesMut};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+
+/// A key and its value, both bytes.
+pub(crate) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type WriteTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+const TABLES: usize = Table::ALL.len();
+
+/// Where `table` stands in an array of all of them.
+fn slot(table: Table) -> usize {
+    table as usize
+}
+
+fn storage<E: std::fmt::Display>(error: E) -> StorageError {
+    StorageError(error.to_string())
+}
+
+fn owned(
+    row: Result<(redb::AccessGuard<'_, &'static [u8]>, redb::AccessGuard<'_, &'static [u8]>), redb::StorageError>,
+) -> Result<Row, StorageError> {
+    row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(storage)
+}
+
+/// The tables at one moment, unmoved by what is written later. Any number may exist; each keeps the pages it sees from
+/// being reused, so hold one for a request, not for an hour.
+pub struct Snapshot {
+    transaction: ReadTransaction,
+    index: u64,
+    tables: [OnceLock<ReadTable>; TABLES],
+}
+
+impl Snapshot {
+    pub(crate) fn new(transaction: ReadTransaction, index: u64) -> Self {
+        Self { transaction, index, tables: std::array::from_fn(|_| OnceLock::new()) }
+    }
+
+    /// The log index that the tables reflect: all entries up to it, and no later one.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn table(&self, table: Table) -> Result<&ReadTable, StorageError> {
+        let cell = &self.tables[slot(table)];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.transaction.open_table(Definition::new(table.name())).map_err(storage)?;
+        Ok(cell.get_or_init(|| open))
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot at {}", self.index)
+    }
+}
+
+impl Tables for Snapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let found = self.table(table)?.get(key).map_err(storage)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
+        let Some(within) = within(from, to) else { return Ok(Vec::new()) };
+        self.table(table)?.range::<&[u8]>(within).map_err(storage)?.take(limit).map(owned).collect()
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StorageError> {
+        self.table(table)?.len().map_err(storage)
+    }
+}
+
+/// The keys of a scan: an empty `to` means to the end. `None` if no key can be between the two.
+fn within<'k>(from: &'k [u8], to: &'k [u8]) -> Option<(Bound<&'k [u8]>, Bound<&'k [u8]>)> {
+    match to {
+        [] => Some((Bound::Included(from), Bound::Unbounded)),
+        _ if from < to => Some((Bound::Included(from), Bound::Excluded(to))),
+        _ => None,
+    }
+}
+
+/// The tables inside a write transaction. Each is opened at its first use, and its new root is written when this is dropped.
+pub(crate) struct Writer<'t> {
+    transaction: &'t WriteTransaction,
+    tables: [RefCell<Option<WriteTable<'t>>>; TABLES],
+}
+
+impl<'t> Writer<'t> {
+    pub(crate) fn new(transaction: &'t WriteTransaction) -> Self {
+        Self { transaction, tables: std::array::from_fn(|_| RefCell::new(None)) }
+    }
+
+    fn table(&self, table: Table) -> Result<RefMut<'_, WriteTable<'t>>, StorageError> {
+        let mut cell = self.tables[slot(table)].borrow_mut();
+        if cell.is_none() {
+            *cell = Some(self.transaction.open_table(Definition::new(table.name())).map_err(storage)?);
+        }
+        RefMut::filter_map(cell, Option::as_mut).map_err(|_| storage("a table that was opened is gone"))
+    }
+}
+
+impl Tables for Writer<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let open = self.table(table)?;
+        let found = open.get(key).map_err(storage)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
+        let Some(within) = within(from, to) else { return Ok(Vec::new()) };
+        let open = self.table(table)?;
+        open.range::<&[u8]>(within).map_err(storage)?.take(limit).map(owned).collect()
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StorageError> {
+        self.table(table)?.len().map_err(storage)
+    }
+}
+
+impl TablesMut for Writer<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.table(table)?.insert(key, value).map(drop).map_err(storage)
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StorageError> {
+        self.table(table)?.remove(key).map(drop).map_err(storage)
+    }
+}

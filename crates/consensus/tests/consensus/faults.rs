@@ -1,0 +1,98 @@
+//! A disk that fails: nothing is acknowledged, nothing is retried, the group says so and is over.
+
+use std::path::Path;
+
+use api::disk::Disk;
+use consensus::{ConsensusError, ProposeError, ReadError};
+use testkit::sim_disk::SimDisk;
+
+use crate::common::*;
+
+#[test]
+fn a_failed_sync_of_the_log_ends_the_group() {
+    let disk = SimDisk::new(3);
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        propose(&group, "before").await.unwrap();
+        disk.fail_sync(1);
+        let failed = propose(&group, "lost").await.unwrap_err();
+        assert!(matches!(&failed, ProposeError::Failed(why) if why.contains("failed a sync")), "{failed}");
+        assert!(group.failed().await.contains("failed a sync"));
+
+        let syncs = disk.counters();
+        assert!(matches!(propose(&group, "after").await, Err(ProposeError::Failed(_))));
+        assert!(matches!(group.read().await, Err(ReadError::Failed(_))));
+        assert!(group.checkpoint().await.is_err() && group.shutdown().await.is_err());
+        assert_eq!(disk.counters(), syncs, "the disk was not touched again");
+    });
+    disk.crash();
+    disk.restart();
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        assert_eq!(marks(&group).await.into_keys().collect::<Vec<_>>(), ["before"]);
+    });
+}
+
+#[test]
+fn a_failed_checkpoint_ends_the_group() {
+    let disk = SimDisk::new(4);
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        propose(&group, "before").await.unwrap();
+        disk.fail_sync(1);
+        // The next sync is the checkpoint's own: it is due by time, and time passes only while nobody works.
+        assert!(group.failed().await.contains("syncing the tables"));
+        assert!(matches!(propose(&group, "after").await, Err(ProposeError::Failed(_))));
+    });
+    disk.crash();
+    disk.restart();
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        assert_eq!(marks(&group).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_damaged_log_is_not_opened() {
+    let disk = SimDisk::new(5);
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        for n in 0..5 {
+            propose(&group, &n.to_string()).await.unwrap();
+        }
+    });
+    let log = Path::new(HOME).join("log");
+    let first = disk.list(&log).unwrap().into_iter().min().unwrap();
+    disk.crash();
+    disk.restart();
+    assert!(disk.corrupt(&log.join(first), 40));
+    let error = life(open_sim(&disk)).unwrap_err();
+    assert!(matches!(&error, ConsensusError::Storage { .. }) && error.to_string().contains("damaged"), "{error}");
+}
+
+/// After a failed sync the page cache shows what the disk does not have. A process that starts again while the machine stays up
+/// must not build on it: what it then answers would stand behind a hole.
+#[test]
+fn a_start_believes_the_disk_and_not_its_cache() {
+    for (what, sync) in [("the log", 1), ("the tables", 2)] {
+        let disk = SimDisk::new(6);
+        life(async {
+            let group = open_sim(&disk).await.unwrap();
+            propose(&group, "before").await.unwrap();
+            disk.fail_sync(sync);
+            let _ = propose(&group, "lost, or in the log").await;
+            group.failed().await;
+        });
+        life(async {
+            let group = open_sim(&disk).await.unwrap();
+            propose(&group, "after").await.unwrap();
+        });
+        disk.crash();
+        disk.restart();
+        life(async {
+            let group = open_sim(&disk).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let marks = marks(&group).await;
+            assert!(marks.contains_key("before") && marks.contains_key("after"), "{what}: {marks:?}");
+        });
+    }
+}

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
-use bootstrap::shutdown;
+use bootstrap::{access_log, shutdown};
 
+use crate::front::{Front, admin_auth};
+use crate::settings;
 use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
-use crate::{front, settings};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -30,9 +31,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let loops = coord::Settings { url_key, ..settings.coord.clone() };
     let coordinator = start_coordinator(&world, group, connect, loops).await?;
     let shared = Arc::new(coordinator.clone());
-    let (auth, secret) = (front::admin_auth(common), common.cluster_secret.clone());
-    let router = front::coordinator(shared.clone(), shared, auth, secret, world.clock.clone());
-    let router = front::logged(router, world.clock.clone(), world.entropy.clone());
+    let (auth, secret) = (admin_auth(common), common.cluster_secret.clone());
+    let front = Front::coordinator(shared.clone(), shared, auth, secret, world.clock.clone());
+    let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
     let address = server.address();
     tracing::info!(%address, "coordinator serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
-use bootstrap::shutdown;
+use bootstrap::{access_log, shutdown};
 
+use crate::settings;
 use crate::wiring::{World, write_ready_file};
-use crate::{front, settings};
 
 /// Runs until a signal. Exits with 74 if a sync failed meanwhile: no supervisor should start it again before somebody looked.
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -27,7 +27,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         .await
         .with_context(|| format!("opening {}", settings.data_dir.display()))?;
     let router = dn::http::router(node.clone(), settings.common.cluster_secret.clone(), world.clock.clone());
-    let router = front::logged(router, world.clock.clone(), world.entropy.clone());
+    let router = access_log::log(router, world.clock.clone(), world.entropy.clone());
     let address = server.address();
     tracing::info!(id = settings.id, %address, "data node serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

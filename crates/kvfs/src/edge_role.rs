@@ -7,15 +7,16 @@ use anyhow::{Result, bail};
 use api::{Admin, Metadata};
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
-use bootstrap::shutdown;
+use bootstrap::{access_log, shutdown};
 use client::{HttpAdmin, http_metadata};
 use coord::Coordinator;
 use edge::{Auth, UrlKeys};
 use objects::Objects;
 
+use crate::front::{Front, admin_auth};
+use crate::settings;
 use crate::settings::Edge;
 use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
-use crate::{front, settings};
 
 /// Runs until a signal, or until a hosted coordinator's metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -43,12 +44,12 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = stop.cancelled() => bail!("stopped before the gateway was ready: {}", objects.not_ready().unwrap_or_default()),
     }
     let edge = edge::Edge { objects: objects.clone(), auth, clock: world.clock.clone() };
-    let mut router = front::gateway(edge::router(edge), plane.admin.clone(), front::admin_auth(&settings.common));
+    let mut front = Front::gateway(edge::router(edge), plane.admin.clone(), admin_auth(&settings.common));
     if plane.hosted.is_some() {
         let secret = settings.common.cluster_secret.clone();
-        router = front::with_coordinator(router, plane.meta.clone(), secret, world.clock.clone());
+        front = front.with_coordinator(plane.meta.clone(), secret, world.clock.clone());
     }
-    let router = front::logged(router, world.clock.clone(), world.entropy.clone());
+    let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
     let address = server.address();
     tracing::info!(%address, "gateway serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

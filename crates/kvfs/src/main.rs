@@ -22,6 +22,7 @@ const BLOCKING_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    bootstrap::system::raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS).enable_all().build();
     let outcome = match runtime {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
-use bootstrap::shutdown;
+use bootstrap::{access_log, shutdown};
 use bytes::Bytes;
 use cli::ClientFile;
 use client::{Native, TcpConnector};
@@ -21,7 +21,7 @@ use futures_util::future::try_join_all;
 use objects::Objects;
 use tokio_util::sync::CancellationToken;
 
-use crate::front;
+use crate::front::Front;
 use crate::home::{Home, Secrets};
 use crate::settings::{self, Up};
 use crate::wiring::{HttpNodes, LocalNodes, World, first_key, open_group, start_coordinator, write_ready_file};
@@ -39,11 +39,15 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let secrets = home.prepare(&*world.entropy)?;
     // Bound before anything is opened, so that a taken port is told at once; served only when all is well.
     let server = Server::bind(&settings.addr).await?;
-    let store = Store::open(&world, &home, &secrets, &settings).await?;
-    tokio::select! {
-        ready = store.objects.until_ready(true) => ready,
+    let opened = async {
+        let store = Store::open(&world, &home, &secrets, &settings).await?;
+        store.objects.until_ready(true).await;
+        Ok::<_, anyhow::Error>(store)
+    };
+    let store = tokio::select! {
+        store = opened => store?,
         () = stop.cancelled() => bail!("stopped before the store was ready"),
-    }
+    };
     let outcome = store.serve(&world, &home, &secrets, &settings, server, stop, begun).await;
     store.close().await;
     outcome
@@ -113,9 +117,9 @@ impl Store {
             Edge { objects: self.objects.clone(), auth: Auth::UrlKey(self.keys.clone()), clock: world.clock.clone() };
         let admin = Arc::new(self.coordinator.clone());
         let token = coord::http::AdminAuth::Token(String::from_utf8_lossy(secrets.admin.expose()).into());
-        let router = front::gateway(edge::router(edge), admin.clone(), token);
-        let router = front::with_coordinator(router, admin, Some(secrets.cluster.clone()), world.clock.clone());
-        let router = front::logged(router, world.clock.clone(), world.entropy.clone());
+        let front = Front::gateway(edge::router(edge), admin.clone(), token);
+        let front = front.with_coordinator(admin, Some(secrets.cluster.clone()), world.clock.clone());
+        let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
         let failed = self.coordinator.group().failed();
         let serving = tokio::spawn(server.run(router, ServerOptions::default(), stop.clone()));
 

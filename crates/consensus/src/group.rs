@@ -286,6 +286,11 @@ async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure
         let lock = files.lock(&settings.dir)?;
         let home = log::open(&settings, &files)?;
         let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
+        if store.was_repaired() {
+            tracing::warn!(
+                "the tables carried no list of free pages, so all of them were read; the next start is quick again"
+            );
+        }
         Ok((lock, home, Arc::new(store)))
     };
     blocking::run(disk, job).await

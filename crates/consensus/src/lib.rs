@@ -18,11 +18,11 @@
 //!
 //! | Promise | Kept by |
 //! |---|---|
-//! | what was answered survives | the log is synced before openraft hears of it ([`log`]) |
+//! | what was answered survives | the log is synced before openraft hears of it (`log`) |
 //! | a log id is never used twice | opening syncs before it reads; a restarted leader stands for election again ([`Settings::leader_restore`]) |
-//! | the tables match the log | every transaction carries the index it reached ([`tables`]) |
+//! | the tables match the log | every transaction carries the index it reached (`tables`) |
 //! | reads see all that was answered | read index: a majority confirms the leader, then applied ≥ that index ([`Group::read`]) |
-//! | a broken disk acknowledges nothing | the first failure closes every door ([`failure`]) |
+//! | a broken disk acknowledges nothing | the first failure closes every door (`failure`) |
 //!
 //! # Two homes
 //!

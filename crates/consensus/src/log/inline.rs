@@ -3,7 +3,11 @@
 //! It exists for the simulator, where one thread runs everything and a crash may come at any write. Simple on purpose: all
 //! entries are held in memory, files are read only at the start. A file is named by the number of its first frame; once it is
 //! full the next begins. A purge notes itself (and the vote) in a frame, and then removes files that hold nothing newer,
-//! oldest first and each durably, so that what is left is always a run without gaps.
+//! oldest first and each durably, so that what is left is always a run of files without gaps.
+//!
+//! The *entries* in it may have a gap, if the frame of an older, smaller purge is the first one left: it says "entries begin
+//! after 332", the file with 333 to 356 is gone, and 357 follows. That is right if a later frame purges up to 356 or more, and
+//! damage otherwise, so a replay notes what a gap would need and looks at the end.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,6 +47,8 @@ struct Held {
     vote: Option<Ballot>,
     purged: Option<Position>,
     entries: BTreeMap<u64, Stored>,
+    /// The last index that is missing in front of `entries`, so that a purge must cover it.
+    missing: Option<u64>,
 }
 
 impl InlineLog {
@@ -81,6 +87,7 @@ impl InlineLog {
             }
             state.files.insert(first, (found.good_bytes as u64, newest));
         }
+        state.held.whole()?;
         if let Some(&last) = names.last() {
             state.open = Some(self.disk.open(&self.path(last))?);
         }
@@ -111,6 +118,7 @@ impl InlineLog {
         file.write_at(&frame, last.get().0)?;
         file.sync_data()?;
         let newest = state.held.apply(operation)?;
+        state.held.whole()?;
         let (bytes, seen) = last.get_mut();
         *bytes += frame.len() as u64;
         *seen = newest.max(*seen);
@@ -147,9 +155,13 @@ impl Held {
             Operation::Vote(vote) => self.vote = Some(vote),
             Operation::Append(entries) => {
                 for (at, kind, body) in entries {
-                    let next = self.last().map(|last| last.index + 1);
-                    if next.is_some_and(|next| next != at.index) {
-                        return Err(damaged(format!("entry {} does not continue the log at {next:?}", at.index)));
+                    let next = self.last().map_or(at.index, |last| last.index + 1);
+                    if at.index < next {
+                        return Err(damaged(format!("entry {} stands where entry {next} belongs", at.index)));
+                    }
+                    if at.index > next {
+                        self.entries.clear();
+                        self.missing = Some(at.index - 1);
                     }
                     self.entries.insert(at.index, Stored { at, kind, body });
                 }
@@ -163,6 +175,16 @@ impl Held {
             }
         }
         Ok(None)
+    }
+
+    /// Errs if entries are missing that no purge covers.
+    fn whole(&self) -> io::Result<()> {
+        match self.missing {
+            Some(missing) if self.purged.is_none_or(|purged| purged.index < missing) => {
+                Err(damaged(format!("entries up to {missing} are missing and were never purged")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn last(&self) -> Option<Position> {
@@ -242,5 +264,34 @@ mod tests {
         disk.open(path).unwrap().write_at(b"kvlf, and then the power went", whole).unwrap();
         assert_eq!(open().unwrap().vote(), Some(vote));
         assert_eq!(disk.len(path).unwrap(), whole);
+    }
+
+    fn entries(indexes: std::ops::RangeInclusive<u64>) -> Vec<Stored> {
+        let entry = |index| Stored { at: at(index), kind: crate::record::Kind::Commands, body: vec![1; 100].into() };
+        indexes.map(entry).collect()
+    }
+
+    fn at(index: u64) -> Position {
+        Position { term: 1, index }
+    }
+
+    /// Found by crashing at random: the first file left begins with a purge up to 3, entries 4 to 6 went with a later purge, and
+    /// the replay took the step from 3 to 7 for damage.
+    #[test]
+    fn an_older_purge_may_stand_before_a_gap() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+        let settings = Settings { log_file_bytes: 200, ..Settings::simulated("/") };
+        let open = || InlineLog::open(Path::new("/"), &settings, disk.clone());
+        let log = open().unwrap();
+        let done = || -> Done { Box::new(|result| result.unwrap()) };
+        log.append(entries(1..=3), done());
+        log.append(entries(4..=6), done());
+        log.purge(at(3), done());
+        log.append(entries(7..=7), done());
+        log.purge(at(6), done());
+        assert_eq!(disk.list(Path::new("/")).unwrap().len(), 1);
+        let log = open().unwrap();
+        assert_eq!(log.bounds(), Bounds { purged: Some(at(6)), last: Some(at(7)) });
+        assert_eq!(log.read(0, 9, usize::MAX).unwrap(), entries(7..=7));
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! | Home | Files | Threads | Group commit | Used |
 //! |---|---|---|---|---|
-//! | [`chunked`] | the operating system's, through `raft-log` | its flush thread | yes | real processes |
-//! | [`inline`] | [`api::disk::Disk`] | none | one sync per append call | the simulator |
+//! | `chunked` | the operating system's, through `raft-log` | its flush thread | yes | real processes |
+//! | `inline` | [`api::disk::Disk`] | none | one sync per append call | the simulator |
 
 pub(crate) mod chunked;
 pub(crate) mod frame;

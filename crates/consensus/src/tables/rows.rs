@@ -6,12 +6,18 @@ use std::cell::{RefCell, RefMut};
 use std::sync::OnceLock;
 
 use meta::{Row, StorageError, Table, Tables, TablesMut};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 
 /// A key and its value, both bytes.
 pub(crate) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 type WriteTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+type Keys<'k> = (Bound<&'k [u8]>, Bound<&'k [u8]>);
+type Guards<'g> = (AccessGuard<'g, &'static [u8]>, AccessGuard<'g, &'static [u8]>);
 
 const TABLES: usize = Table::ALL.len();
 
@@ -24,9 +30,7 @@ fn storage<E: std::fmt::Display>(error: E) -> StorageError {
     StorageError(error.to_string())
 }
 
-fn owned(
-    row: Result<(redb::AccessGuard<'_, &'static [u8]>, redb::AccessGuard<'_, &'static [u8]>), redb::StorageError>,
-) -> Result<Row, StorageError> {
+fn owned(row: Result<Guards<'_>, redb::StorageError>) -> Result<Row, StorageError> {
     row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(storage)
 }
 
@@ -81,7 +85,7 @@ impl Tables for Snapshot {
 }
 
 /// The keys of a scan: an empty `to` means to the end. `None` if no key can be between the two.
-fn within<'k>(from: &'k [u8], to: &'k [u8]) -> Option<(Bound<&'k [u8]>, Bound<&'k [u8]>)> {
+fn within<'k>(from: &'k [u8], to: &'k [u8]) -> Option<Keys<'k>> {
     match to {
         [] => Some((Bound::Included(from), Bound::Unbounded)),
         _ if from < to => Some((Bound::Included(from), Bound::Excluded(to))),

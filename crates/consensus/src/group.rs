@@ -280,7 +280,7 @@ async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure
     let (settings, files, failure) = (settings.clone(), disk.clone(), failure.clone());
     let job = move || {
         files.create_dir_all(&settings.dir)?;
-        if let Some(parent) = settings.dir.parent() {
+        if let Some(parent) = settings.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             files.sync_dir(parent)?;
         }
         let lock = files.lock(&settings.dir)?;

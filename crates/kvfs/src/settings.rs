@@ -103,7 +103,7 @@ pub type Read<T> = Result<(T, Vec<Resolved>)>;
 pub fn up(sources: Sources) -> Read<Up> {
     let mut reader = Reader::new(sources);
     let addr = reader.text("UP_ADDR", "127.0.0.1:8000");
-    let data_dir = reader.text("UP_DATA_DIR", "./kvfs-data").into();
+    let data_dir = directory(&mut reader, "UP_DATA_DIR", "./kvfs-data");
     let nodes: u32 = reader.parse("UP_NODES", 3, "a number of data nodes, 1 to 100");
     let ready_file = reader.optional("UP_READY_FILE").map(PathBuf::from);
     let reserve_bytes = optional_bytes(&mut reader, "UP_RESERVE_BYTES");
@@ -130,26 +130,26 @@ pub fn dn(sources: Sources) -> Read<Dn> {
     let mut reader = Reader::new(sources);
     let id = reader.text("DN_ID", "");
     let addr = reader.text("DN_ADDR", "127.0.0.1:8080");
-    let data_dir = reader.text("DN_DATA_DIR", "");
+    let data_dir = directory(&mut reader, "DN_DATA_DIR", "");
     let ready_file = reader.optional("DN_READY_FILE").map(PathBuf::from);
     let queue: u64 = reader.parse("DN_QUEUE_BYTES", 64 << 20, "a number of bytes");
     let reserve_bytes = optional_bytes(&mut reader, "DN_RESERVE_BYTES");
     let common = common(&mut reader, &addr, "DN_ADDR");
-    for (name, value) in [("DN_ID", &id), ("DN_DATA_DIR", &data_dir)] {
-        if value.is_empty() {
+    for (name, missing) in [("DN_ID", id.is_empty()), ("DN_DATA_DIR", data_dir.as_os_str().is_empty())] {
+        if missing {
             reader.problem(name, "", &format!("a value: {name} is required"));
         }
     }
     refuse_unbuilt(&mut reader, &["DN_SCRUB_INTERVAL", "DN_TLS_CERT", "DN_TLS_KEY", "DN_TLS_CLIENT_CA"]);
     let options = dn::Options { reserve_bytes, write_budget_bytes: queue, ..dn::Options::default() };
-    finish(reader, Dn { id, addr, data_dir: data_dir.into(), ready_file, options, common })
+    finish(reader, Dn { id, addr, data_dir, ready_file, options, common })
 }
 
 /// Reads the settings of a coordinator.
 pub fn coord(sources: Sources) -> Read<Coord> {
     let mut reader = Reader::new(sources);
     let addr = reader.text("COORD_ADDR", "127.0.0.1:9000");
-    let data_dir = reader.text("COORD_DATA_DIR", "./coord-data").into();
+    let data_dir = directory(&mut reader, "COORD_DATA_DIR", "./coord-data");
     let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
     let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
     coord.nodes = addresses(&mut reader, "COORD_DNS");
@@ -164,7 +164,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     let mut reader = Reader::new(sources);
     let addr = reader.text("EDGE_ADDR", "127.0.0.1:8000");
     let coord_urls = addresses(&mut reader, "EDGE_COORD_URL");
-    let data_dir = reader.text("EDGE_DATA_DIR", "./edge-data").into();
+    let data_dir = directory(&mut reader, "EDGE_DATA_DIR", "./edge-data");
     let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
     let objects = objects(&mut reader, "EDGE");
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
@@ -271,6 +271,12 @@ fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Se
         sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
         ..defaults
     }
+}
+
+/// A directory, as an absolute path, so that it stays the same wherever it is used or shown; empty if it is not set.
+fn directory(reader: &mut Reader, name: &str, default: &str) -> PathBuf {
+    let text = reader.text(name, default);
+    std::path::absolute(&text).unwrap_or_else(|_| text.into())
 }
 
 fn optional_bytes(reader: &mut Reader, name: &str) -> Option<u64> {

@@ -1,0 +1,30 @@
+//! What each issue must show: `cargo xtask prove NN [--quick]`.
+//!
+//! Every section starts real processes (or a simulated cluster), plants faults, checks what came of it against what was
+//! acknowledged, and prints the numbers. A section that finds a deviation fails; the last line counts both.
+
+mod cluster;
+mod content;
+mod issue02;
+mod report;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let issue = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let quick = rest.iter().any(|argument| argument == "--quick");
+    let only: Vec<&str> = rest.iter().filter(|argument| !argument.starts_with("--")).map(String::as_str).collect();
+    let mut report = Report::new(quick, &only);
+    match issue.as_str() {
+        "02" | "2" => issue02::prove(&mut report),
+        other => {
+            eprintln!("error: nothing is to be proved for {other:?}; expected 02");
+            return ExitCode::from(2);
+        }
+    }
+    report.close()
+}

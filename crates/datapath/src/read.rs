@@ -111,7 +111,10 @@ struct Reading<'a> {
     part: Part,
     candidates: std::vec::IntoIter<(NodeView, Arc<Peer>)>,
     asked: JoinSet<(NodeView, Arc<Peer>, Result<Bytes, ChunkError>)>,
-    last: Option<Arc<Peer>>,
+    /// Those asked and not heard of, with when they were asked; a silent one is taken out once it is known to be slow.
+    waiting: Vec<(NodeId, Arc<Peer>, Instant)>,
+    /// When the one asked last has taken longer than it usually does.
+    hedge_at: Option<Instant>,
     errors: Vec<(NodeId, ChunkError)>,
     bad: Vec<BadCopy>,
 }
@@ -134,7 +137,8 @@ impl<'a> Reading<'a> {
             part: part.clone(),
             candidates,
             asked: JoinSet::new(),
-            last: None,
+            waiting: vec![],
+            hedge_at: None,
             errors: vec![],
             bad: vec![],
         }
@@ -142,7 +146,10 @@ impl<'a> Reading<'a> {
 
     fn ask_next(&mut self) -> bool {
         let Some((node, peer)) = self.candidates.next() else { return false };
-        self.last = Some(peer.clone());
+        let now = Instant::now();
+        let usual = peer.experience.get_p95().unwrap_or(SILENT_AFTER);
+        self.hedge_at = Some(now + usual.clamp(MIN_HEDGE, SILENT_AFTER));
+        self.waiting.push((node.id, peer.clone(), now));
         let (chunk, part) = (self.chunk, self.part.clone());
         self.asked.spawn(async move {
             let begun = Instant::now();
@@ -161,30 +168,29 @@ impl<'a> Reading<'a> {
             if self.asked.is_empty() && !self.ask_next() {
                 return Err(self.failure(0, 1));
             }
-            let asked_at = Instant::now();
-            let usual = self.last.as_ref().and_then(|peer| peer.experience.get_p95());
-            let hedge = asked_at + usual.unwrap_or(SILENT_AFTER).clamp(MIN_HEDGE, SILENT_AFTER);
-            for (until, silent) in [(hedge, false), (asked_at + SILENT_AFTER, true), (deadline, true)] {
-                match timeout_at(until, self.asked.join_next()).await {
-                    Ok(Some(Ok(answer))) => match self.judge(answer) {
-                        Some(bytes) => return Ok(bytes),
-                        None => {
-                            self.ask_next();
-                            break;
-                        }
-                    },
-                    Ok(_) => break,
-                    Err(_) if until == deadline => return Err(self.failure(0, 1)),
-                    Err(_) => {
-                        if silent {
-                            self.last.clone().iter().for_each(|peer| self.nodes.suspect(peer));
-                        }
-                        if (silent || self.nodes.hedges.take()) && self.ask_next() {
-                            break;
-                        }
-                    }
-                }
+            let silent_at = self.waiting.iter().map(|(_, _, begun)| *begun + SILENT_AFTER).min();
+            let wake = [self.hedge_at, silent_at].into_iter().flatten().fold(deadline, Instant::min);
+            match timeout_at(wake, self.asked.join_next()).await {
+                Ok(Some(Ok(answer))) => match self.judge(answer) {
+                    Some(bytes) => return Ok(bytes),
+                    None => _ = self.ask_next(),
+                },
+                Ok(_) => {}
+                Err(_) if Instant::now() >= deadline => return Err(self.failure(0, 1)),
+                Err(_) => self.lose_patience(),
             }
+        }
+    }
+
+    /// Whoever was silent for too long is slow from now on, and another is asked; so is one that is merely late, within the cap.
+    fn lose_patience(&mut self) {
+        let now = Instant::now();
+        let silent: Vec<_> = self.waiting.extract_if(.., |(_, _, begun)| now >= *begun + SILENT_AFTER).collect();
+        for (_, peer, _) in &silent {
+            self.nodes.suspect(peer);
+        }
+        if self.hedge_at.take_if(|at| now >= *at).is_some() && (!silent.is_empty() || self.nodes.hedges.take()) {
+            self.ask_next();
         }
     }
 
@@ -196,9 +202,9 @@ impl<'a> Reading<'a> {
             match timeout_at(deadline, self.asked.join_next()).await {
                 Ok(Some(Ok(answer))) => match self.judge(answer) {
                     Some(bytes) if self.chunk.id.names(&bytes) => good.push(bytes),
-                    _ => drop(self.ask_next()),
+                    _ => _ = self.ask_next(),
                 },
-                Ok(Some(Err(_))) => drop(self.ask_next()),
+                Ok(Some(Err(_))) => _ = self.ask_next(),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -212,6 +218,7 @@ impl<'a> Reading<'a> {
     /// The bytes if they are good; otherwise notes what was wrong with whom.
     fn judge(&mut self, answer: (NodeView, Arc<Peer>, Result<Bytes, ChunkError>)) -> Option<Bytes> {
         let (node, peer, answer) = answer;
+        self.waiting.retain(|(id, _, _)| *id != node.id);
         let error = match answer {
             Ok(bytes) => return Some(bytes),
             Err(error) => error,

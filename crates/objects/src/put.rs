@@ -77,14 +77,8 @@ impl Objects {
             return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
         }
         let mut upload = Upload::begin(self, &request)?;
-        let outcome = match upload.receive(body).await {
-            Ok(()) => upload.commit(&request).await,
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            upload.abandon().await;
-        }
-        outcome
+        upload.receive(body).await?;
+        upload.commit(&request).await
     }
 }
 
@@ -164,7 +158,8 @@ impl<'a> Upload<'a> {
 
     async fn send(&mut self, chunk: ChunkRef, bytes: Bytes, reservation: Reservation) -> Result<(), ObjectError> {
         self.uncommitted_since.get_or_insert_with(Instant::now);
-        let hold: Hold = Arc::new((reservation, self.work.clone()));
+        // A hold of its own: a late answer must keep its floor even when this upload has moved on.
+        let hold: Hold = Arc::new((reservation, self.objects.begin()?));
         let copies = self.objects.settings().copies;
         let class = self.objects.class();
         let request = WriteRequest { chunk, class, bytes, copies, quorum: self.quorum, hold };
@@ -233,19 +228,27 @@ impl<'a> Upload<'a> {
             user_metadata: request.user_metadata.clone(),
         };
         match self.objects.change(&self.work, change).await? {
-            Outcome::Put { revision, .. } => Ok(PutDone { size: self.received, etag, revision, chunks }),
+            Outcome::Put { revision, .. } => {
+                self.body = None;
+                Ok(PutDone { size: self.received, etag, revision, chunks })
+            }
             other => Err(ObjectError::NotReady(format!("a put was answered with {other:?}"))),
         }
     }
+}
 
-    /// Lets go of a body that will not be finished. If that fails too, its lease's end does it.
-    async fn abandon(&mut self) {
-        if let Some((body, _)) = self.body.take() {
-            match self.objects.change(&self.work, Change::Abort { body }).await {
+impl Drop for Upload<'_> {
+    /// Lets go of a body that will not be finished, also when the request was cut off in the middle. If that fails too, its
+    /// lease's end does it.
+    fn drop(&mut self) {
+        let Some((body, _)) = self.body.take() else { return };
+        let (objects, work) = (self.objects.clone(), self.work.clone());
+        tokio::spawn(async move {
+            match objects.change(&work, Change::Abort { body }).await {
                 Ok(_) | Err(ObjectError::Refused(Refusal::BodyGone { .. })) => {}
                 Err(error) => tracing::debug!(%error, "an upload was not aborted; it goes with its lease"),
             }
-        }
+        });
     }
 }
 

@@ -1,0 +1,142 @@
+//! The command line: what a person types, what a script reads, and what a mistake is told.
+
+use std::process::Output;
+
+use super::support::{Store, kvfs};
+
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn failed(output: &Output) -> (i32, String) {
+    assert!(output.stdout.is_empty(), "errors go to stderr: {output:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+#[test]
+fn a_file_there_and_back() {
+    let store = Store::start();
+    let dir = store.dir.path();
+    std::fs::write(dir.join("cat.jpg"), b"a cat").unwrap();
+    assert_eq!(
+        out(&store.kvfs(&["put", "cat.jpg", "photos/2026/cat.jpg"])),
+        "stored photos/2026/cat.jpg: 5 B as version 1\n"
+    );
+    assert_eq!(out(&store.kvfs(&["get", "photos/2026/cat.jpg"])), "a cat");
+    out(&store.kvfs(&["get", "photos/2026/cat.jpg", "copy.jpg"]));
+    assert_eq!(std::fs::read(dir.join("copy.jpg")).unwrap(), b"a cat");
+    std::fs::create_dir(dir.join("into")).unwrap();
+    out(&store.kvfs(&["get", "photos/2026/cat.jpg", "into"]));
+    assert_eq!(std::fs::read(dir.join("into/cat.jpg")).unwrap(), b"a cat");
+    assert_eq!(out(&store.kvfs(&["get", "photos/2026/cat.jpg", "--range", "2-4"])), "cat");
+    assert_eq!(out(&store.kvfs(&["ls"])), "photos\n");
+    assert_eq!(out(&store.kvfs(&["ls", "photos"])), "2026/cat.jpg\n");
+    assert_eq!(out(&store.kvfs(&["ls", "photos/2027"])), "");
+    assert!(out(&store.kvfs(&["stat", "photos/2026/cat.jpg"])).contains("5 bytes"));
+    out(&store.kvfs(&["rm", "photos/2026/cat.jpg"]));
+    out(&store.kvfs(&["rb", "photos"]));
+    out(&store.kvfs(&["mb", "other"]));
+    assert_eq!(out(&store.kvfs(&["ls"])), "other\n");
+    let parts =
+        std::fs::read_dir(dir).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().contains("part"));
+    assert_eq!(parts.count(), 0, "no half file stays");
+}
+
+#[test]
+fn json_stands_alone_on_stdout() {
+    let store = Store::start();
+    std::fs::write(store.dir.path().join("f"), b"x").unwrap();
+    let verbs: [&[&str]; 11] = [
+        &["put", "f", "b/k"],
+        &["ls"],
+        &["ls", "b"],
+        &["stat", "b/k"],
+        &["get", "b/k", "copy"],
+        &["sign", "GET", "b/k"],
+        &["status"],
+        &["node", "list"],
+        &["meta", "info"],
+        &["config", "show"],
+        &["rm", "b/k"],
+    ];
+    for verb in verbs {
+        let output = store.kvfs(&[verb, &["--output", "json"]].concat());
+        let json: Result<serde_json::Value, _> = serde_json::from_str(&out(&output));
+        assert!(json.is_ok(), "{verb:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_signed_url_works_for_who_has_no_key() {
+    let store = Store::start();
+    let put = out(&store.kvfs(&["sign", "put", "b/a key", "--ttl", "1m"]));
+    assert_eq!(store.raw("PUT", put.trim(), &[], b"by url").status, 201);
+    let get = out(&store.kvfs(&["sign", "GET", "/v1/o/b/a%20key"]));
+    assert_eq!(store.raw("GET", get.trim(), &[], b"").body, b"by url");
+    assert_eq!(store.raw("DELETE", get.trim(), &[], b"").status, 401);
+}
+
+#[test]
+fn mistakes_are_told_what_they_are() {
+    let store = Store::start();
+    let table: [(&[&str], i32, &str); 9] = [
+        (&["get", "b/nothing"], 3, "object not found"),
+        (&["stat", "b/nothing"], 3, "object not found"),
+        (&["rm", "b/nothing"], 3, "object not found"),
+        (&["get", "b"], 1, "expected BUCKET/KEY"),
+        (&["put", "nothing.txt", "b/k"], 1, "nothing.txt"),
+        (&["rb", "nothing"], 3, "bucket nothing not found"),
+        (&["node", "remove", "nowhere:1"], 3, "nowhere:1"),
+        (&["node", "add", "nowhere"], 2, "expected host:port"),
+        (&["sign", "GET", "b/k", "--ttl", "soon"], 1, "soon"),
+    ];
+    for (arguments, code, message) in table {
+        let (found, text) = failed(&store.kvfs(arguments));
+        assert!(text.starts_with("error: ") && text.contains(message), "{arguments:?}: {text}");
+        assert_eq!(found, code, "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn without_a_store_the_way_to_one_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| failed(&kvfs(dir.path()).args(arguments).output().unwrap());
+    let (code, text) = run(&["ls"]);
+    assert!(code == 2 && text.contains("hint:") && text.contains("kvfs up"), "{text}");
+    let (code, text) = run(&["ls", "--endpoint", "127.0.0.1:1"]);
+    assert!(code == 5 && text.contains("hint:"), "{text}");
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_listed_together() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("kvfs.toml"), "[up]\nnodse = 3\n").unwrap();
+    let output = kvfs(dir.path())
+        .args(["up", "--nodes", "2", "--config", "kvfs.toml"])
+        .env("UP_CHUNK_SIZE", "large")
+        .env("UP_GC_DELAY", "5 minutes")
+        .output()
+        .unwrap();
+    let (code, text) = failed(&output);
+    assert_eq!(code, 2, "{text}");
+    for problem in ["UP_CHUNK_SIZE=\"large\"", "UP_GC_DELAY", "UP_NODSE", "raise --nodes or lower --replicas"] {
+        assert!(text.contains(problem), "{problem} is missing in: {text}");
+    }
+    assert!(!dir.path().join("kvfs-data").exists(), "nothing was begun");
+    let output = kvfs(dir.path()).args(["config", "show", "up"]).env("UP_NODES", "4").output().unwrap();
+    assert!(
+        out(&output)
+            .lines()
+            .any(|line| line.starts_with("UP_NODES") && line.contains('4') && line.ends_with("environment"))
+    );
+}
+
+#[test]
+fn a_second_store_in_the_same_directory_is_refused() {
+    let store = Store::start();
+    let output = kvfs(store.dir.path()).args(["up", "--addr", "127.0.0.1:0"]).output().unwrap();
+    let (_, text) = failed(&output);
+    assert!(text.contains("another process") || text.contains("lock"), "{text}");
+    assert_eq!(store.raw("GET", "/readyz", &[], b"").status, 200);
+}

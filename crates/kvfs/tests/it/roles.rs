@@ -1,0 +1,77 @@
+//! The roles alone: data nodes, a coordinator and gateways as processes of their own.
+
+use super::support::{Running, kvfs};
+
+const SECRET: &str = "the secret of a cluster under test";
+const URL: &str = "the url key of a cluster under test";
+const TOKEN: &str = "the admin token of a cluster under test";
+
+fn node(dir: &std::path::Path, name: &str) -> Running {
+    let variables =
+        [("DN_ID", name), ("DN_ADDR", "127.0.0.1:0"), ("DN_DATA_DIR", name), ("KVFS_CLUSTER_SECRET", SECRET)];
+    Running::start(dir, name, &["dn"], &variables)
+}
+
+#[test]
+fn gateways_with_and_without_a_coordinator_of_their_own() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    let nodes: Vec<_> = ["dn1", "dn2", "dn3"].iter().map(|name| node(dir, name)).collect();
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
+    let list = addresses.join(",");
+    let common = [("KVFS_CLUSTER_SECRET", SECRET), ("KVFS_ADMIN_TOKEN", TOKEN), ("EDGE_URLKEY_SECRET", URL)];
+    let with = |more: &[(&'static str, &str)]| -> Vec<(String, String)> {
+        common.iter().chain(more).map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
+    let start = |name: &str, role: &str, variables: Vec<(String, String)>| {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Running::start(dir, name, &[role], &variables)
+    };
+    let coord = start("coord", "coord", with(&[("COORD_ADDR", "127.0.0.1:0"), ("COORD_DNS", &list)]));
+    let url = format!("http://{}", coord.address);
+    let edges: Vec<_> = ["edge1", "edge2"]
+        .iter()
+        .map(|name| start(name, "edge", with(&[("EDGE_ADDR", "127.0.0.1:0"), ("EDGE_COORD_URL", &url)])))
+        .collect();
+    std::fs::write(dir.join("file"), b"through one gateway, out of the other").unwrap();
+    let run = |endpoint: &str, arguments: &[&str]| {
+        kvfs(dir).args(arguments).args(["--endpoint", endpoint]).envs(common).output().unwrap()
+    };
+    let put = run(&edges[0].address, &["put", "file", "b/k"]);
+    assert!(put.status.success(), "{put:?}");
+    let get = run(&edges[1].address, &["get", "b/k"]);
+    assert_eq!(get.stdout, b"through one gateway, out of the other", "{get:?}");
+    for address in [&edges[0].address, &coord.address] {
+        let status = run(address, &["status", "--output", "json"]);
+        let json: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(json["nodes"].as_array().unwrap().len(), 3, "{status:?}");
+    }
+
+    let fourth = node(dir, "dn4");
+    let added = run(&edges[1].address, &["node", "add", &fourth.address]);
+    assert!(added.status.success(), "{added:?}");
+    let removed = run(&edges[0].address, &["node", "remove", &fourth.address]);
+    assert!(removed.status.success(), "a node that holds nothing goes: {removed:?}");
+    let kept = run(&coord.address, &["node", "remove", &nodes[0].address]);
+    assert_eq!(kept.status.code(), Some(4), "a node that holds something stays: {kept:?}");
+}
+
+#[test]
+fn a_role_that_strangers_could_reach_wants_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |role: &str, variables: &[(&str, &str)]| {
+        let output = kvfs(dir.path()).arg(role).envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let node = [("DN_ID", "a"), ("DN_DATA_DIR", "a"), ("DN_ADDR", ":0")];
+    for (role, variables) in
+        [("dn", &node[..]), ("coord", &[("COORD_ADDR", "0.0.0.0:0")]), ("edge", &[("EDGE_ADDR", ":0")])]
+    {
+        let (code, text) = start(role, variables);
+        assert!(code == Some(2) && text.contains("KVFS_CLUSTER_SECRET"), "{role}: {text}");
+    }
+    let (code, text) = start("dn", &[("DN_ID", "a"), ("DN_DATA_DIR", "a"), ("KVFS_CLUSTER_SECRET", "short")]);
+    assert!(code == Some(2) && text.contains("16 bytes") && !text.contains("short\""), "{text}");
+    let (code, text) = start("edge", &[("EDGE_CHUNK_MODE", "cdc"), ("EDGE_TLS_CERT", "x.pem")]);
+    assert!(code == Some(2) && text.contains("not built"), "{text}");
+}

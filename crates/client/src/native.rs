@@ -14,14 +14,19 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::connect::{Connecting, Connector};
 
 /// What stays as it is in a path: unreserved characters, and the slashes of a key.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// A gateway that neither takes nor gives anything for this long is given up.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long a signature of ours is good.
 const GOOD_FOR_S: i64 = 900;
@@ -195,13 +200,20 @@ impl Native {
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         use futures_util::StreamExt;
-        let frames = body.map(|bytes| bytes.map(Frame::data).map_err(Into::into));
+        let progress = Arc::new(Mutex::new(Instant::now()));
+        let moved = progress.clone();
+        let frames = body.map(move |bytes| {
+            *moved.lock() = Instant::now();
+            bytes.map(Frame::data).map_err(Into::into)
+        });
         let mut headers = headers;
         if let Some(length) = length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         let body = BoxBody::new(StreamBody::new(frames));
-        self.json(Method::PUT, &Self::object_path(bucket, key), "", headers, body).await
+        let path = Self::object_path(bucket, key);
+        let answer = self.json(Method::PUT, &path, "", headers, body);
+        self.unless_silent(progress, answer).await
     }
 
     /// The object's bytes, or what `headers` ask for of them.
@@ -240,12 +252,34 @@ impl Native {
 
     /// Makes a bucket.
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), NativeError> {
-        self.send(Method::PUT, &bucket_path(bucket), "", HeaderMap::new(), empty()).await.map(drop)
+        let path = bucket_path(bucket);
+        let answer = self.send(Method::PUT, &path, "", HeaderMap::new(), empty());
+        self.unless_silent(Arc::new(Mutex::new(Instant::now())), answer).await.map(drop)
     }
 
     /// Removes an empty bucket.
     pub async fn delete_bucket(&self, bucket: &str) -> Result<(), NativeError> {
         self.send(Method::DELETE, &bucket_path(bucket), "", HeaderMap::new(), empty()).await.map(drop)
+    }
+
+    /// `answer`, unless nothing moves for too long: neither a piece of body taken, nor the answer.
+    async fn unless_silent<T>(
+        &self,
+        progress: Arc<Mutex<Instant>>,
+        answer: impl Future<Output = Result<T, NativeError>>,
+    ) -> Result<T, NativeError> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let until = *progress.lock() + SILENCE;
+            match tokio::time::timeout_at(until, answer.as_mut()).await {
+                Ok(answer) => return answer,
+                Err(_) if *progress.lock() + SILENCE > Instant::now() => {}
+                Err(_) => {
+                    let reason = format!("it was silent for {} s", SILENCE.as_secs());
+                    return Err(NativeError::Unreachable { address: self.address.clone(), reason });
+                }
+            }
+        }
     }
 
     async fn json<T: DeserializeOwned>(
@@ -272,9 +306,19 @@ impl Native {
         let target = format!("http://{}{}{query}", self.address, self.sign(method.as_str(), path, GOOD_FOR_S));
         let unusable =
             |error: &dyn Error| NativeError::Unreachable { address: self.address.clone(), reason: innermost(error) };
-        let mut request = Request::builder().method(method).uri(target).body(body).map_err(|error| unusable(&error))?;
+        let mut request =
+            Request::builder().method(method.clone()).uri(target).body(body).map_err(|error| unusable(&error))?;
         *request.headers_mut() = headers;
-        let answer = self.client.request(request).await.map_err(|error| unusable(&error))?;
+        // A put's answer comes after its body, however long that is; its own watch ends it if nothing moves.
+        let answering = self.client.request(request);
+        let answer = match method == Method::PUT {
+            true => answering.await,
+            false => tokio::time::timeout(SILENCE, answering).await.map_err(|_| NativeError::Unreachable {
+                address: self.address.clone(),
+                reason: format!("it was silent for {} s", SILENCE.as_secs()),
+            })?,
+        };
+        let answer = answer.map_err(|error| unusable(&error))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => Err(refused(status, answer).await),

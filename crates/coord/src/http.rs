@@ -51,7 +51,7 @@ pub enum AdminAuth {
     Token(Arc<str>),
     /// Nobody: no token is configured.
     Closed,
-    /// Anybody who reaches the listener (`--insecure-admin`).
+    /// Anybody who reaches the listener (`KVFS_INSECURE_ADMIN=1`).
     Insecure,
 }
 
@@ -105,7 +105,10 @@ fn permitted(auth: &AdminAuth, headers: &HeaderMap) -> Result<(), (Situation, &'
     let token = match auth {
         AdminAuth::Insecure => return Ok(()),
         AdminAuth::Closed => {
-            return Err((Situation::Forbidden, "the admin API is closed: set KVFS_ADMIN_TOKEN, or --insecure-admin"));
+            return Err((
+                Situation::Forbidden,
+                "the admin API is closed: set KVFS_ADMIN_TOKEN, or on loopback KVFS_INSECURE_ADMIN=1",
+            ));
         }
         AdminAuth::Token(token) => token,
     };

@@ -17,6 +17,11 @@ use clap::Parser;
 
 use crate::args::{Cli, Verb};
 
+/// Chunk buffers come and go by the thousand, on many threads: this allocator gives their pages back, where the system's keeps
+/// them scattered.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Threads for blocking work (disk): each may hold a chunk, so their number bounds memory.
 const BLOCKING_THREADS: usize = 64;
 

@@ -36,13 +36,12 @@ pub fn chunk(tables: &dyn Tables, class: ClassId, id: &ChunkId) -> Result<Option
     get(tables, Table::Chunks, &keys::chunk(class, id))
 }
 
+/// A chunk reference, and the nodes to read it from.
+pub type LocatedChunk = (ChunkRef, Vec<NodeId>);
+
 /// One extent of a body with, for each chunk, the nodes to read it from: first those that hold it, then, as a last
 /// resort, those whose copy was reported bad. `None` if the body or extent is gone.
-pub fn extent(
-    tables: &dyn Tables,
-    id: LogPosition,
-    index: u32,
-) -> Result<Option<Vec<(ChunkRef, Vec<NodeId>)>>, StorageError> {
+pub fn extent(tables: &dyn Tables, id: LogPosition, index: u32) -> Result<Option<Vec<LocatedChunk>>, StorageError> {
     let Some(body) = body(tables, id)? else { return Ok(None) };
     let Some(extent) = get::<Extent>(tables, Table::Extents, &keys::pair(id, u64::from(index)))? else {
         return Ok(None);

@@ -77,7 +77,8 @@ impl Objects {
             return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
         }
         let mut upload = Upload::begin(self, &request)?;
-        upload.receive(body).await?;
+        // Its end is asked for more than once, which a stream need not bear.
+        upload.receive(body.fuse()).await?;
         upload.commit(&request).await
     }
 }

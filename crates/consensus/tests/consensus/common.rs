@@ -82,6 +82,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "waited in vain: {what}");
+        // waits: between two looks at the condition above, which has a deadline.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

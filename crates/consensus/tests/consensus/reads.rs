@@ -78,6 +78,7 @@ fn ticks_go_on_after_a_restart() {
     for _ in 0..2 {
         let ticks = life(async {
             let group = open_sim(&disk).await.unwrap();
+            // waits: simulated time is what ticks are made of.
             tokio::time::sleep(Duration::from_secs(100)).await;
             group.propose(vec![Command::HoldDeletes { reason: Some("test".into()) }]).await.unwrap();
             let row = group.read().await.unwrap().get(Table::Cluster, b"cluster").unwrap().unwrap();

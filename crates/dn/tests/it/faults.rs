@@ -248,24 +248,3 @@ async fn a_rotten_copy_never_turns_good_bytes_away() {
     let node = open(Arc::new(disk.clone()), Path::new(HOME), no_reserve()).await.expect("opens");
     assert_eq!(node.get(id, Some(crc)).await, Ok(bytes), "healed for good");
 }
-
-/// Numbers for the report, not a test: `cargo test -p dn --release -- --ignored --nocapture opening`.
-#[tokio::test]
-#[ignore = "writes 100,000 files"]
-async fn opening_a_large_directory() {
-    let home = tempfile::tempdir().expect("a place for files");
-    drop(real_node(home.path()).await);
-    for n in 0..100_000u32 {
-        std::fs::write(crate::support::path_of(home.path(), ChunkId::of(&n.to_le_bytes())), n.to_le_bytes())
-            .expect("write");
-    }
-    let begun = std::time::Instant::now();
-    let (disk, clock) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
-    let first =
-        Node::open(disk.clone(), clock.clone(), Arc::new(SystemEntropy), home.path().into(), no_reserve()).await;
-    println!("cold: {:?}", begun.elapsed());
-    drop(first);
-    let begun = std::time::Instant::now();
-    let node = Node::open(disk, clock, Arc::new(SystemEntropy), home.path().into(), no_reserve()).await.expect("opens");
-    println!("warm: {:?} for {} chunks", begun.elapsed(), node.pulse().0);
-}

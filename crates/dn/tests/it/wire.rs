@@ -307,6 +307,7 @@ async fn silence_ends_a_request_and_slowness_does_not() {
             let mut piece = vec![0; 128 << 10];
             let mut left = (4 << 20) + 200;
             while left > 200 {
+                // waits: in simulated time, because a slow line is what is tested.
                 tokio::time::sleep(Duration::from_millis(250)).await;
                 let mut filled = 0;
                 while filled < piece.len() && left > 200 {

@@ -71,12 +71,9 @@ pub async fn put(
 }
 
 /// A reader's bytes as a stream of pieces.
-fn pieces<R: AsyncRead + Unpin + Send + 'static>(
+fn pieces<R: AsyncRead + Unpin + Send + Sync + 'static>(
     reader: R,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static
-where
-    R: Sync,
-{
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static {
     futures_util::stream::try_unfold(reader, |mut reader| async move {
         let mut piece = BytesMut::with_capacity(READ_BYTES);
         let read = reader.read_buf(&mut piece).await?;

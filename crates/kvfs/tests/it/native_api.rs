@@ -47,7 +47,8 @@ fn every_wrong_request_has_its_answer() {
     store.ask("PUT", KEY, &[], b"hello");
     let long = format!("/v1/o/b/{}", "k".repeat(1025));
     // (method, path, headers, status, part of the message)
-    let table: Vec<(&str, &str, Vec<(&str, &str)>, u16, &str)> = vec![
+    type Headers = Vec<(&'static str, &'static str)>;
+    let table: Vec<(&str, &str, Headers, u16, &str)> = vec![
         ("GET", "/v1/nothing", vec![], 404, "no such path"),
         ("GET", "/v1/o/b", vec![], 400, "bucket and key required"),
         ("GET", "/v1/o/b/", vec![], 400, "bucket and key required"),

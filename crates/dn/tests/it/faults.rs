@@ -8,7 +8,7 @@ use api::{ChunkError, ChunkStore, Disk};
 use bootstrap::{RealDisk, SystemClock, SystemEntropy};
 use bytes::Bytes;
 use dn::{Node, Options};
-use domain::{ChunkId, NodeId};
+use domain::NodeId;
 use testkit::chunk_suite::chunk;
 use testkit::sim_disk::SimDisk;
 

@@ -51,7 +51,7 @@ pub async fn run(quick: bool) -> Result<()> {
     while round < kills || acknowledged.load(Ordering::Relaxed) < acknowledged_at_least {
         round += 1;
         // Every fifth kill comes within 300 ms of the restart, some of them before the store has written anything again.
-        let soon = next(&mut random) % 5 == 0;
+        let soon = next(&mut random).is_multiple_of(5);
         let alive = Duration::from_millis(if soon { next(&mut random) % 300 } else { 300 + next(&mut random) % 1200 });
         writers = write_until_killed(&mut up, writers, alive, &acknowledged).await?;
         up = Up::start(home.path(), &[]).await.with_context(|| format!("start after kill {round}"))?;

@@ -6,6 +6,7 @@ mod fsync_trace;
 mod full_disk;
 mod history;
 mod real_input;
+mod simulated;
 mod start;
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ pub fn prove(report: &mut Report) {
     report.section("crash", "kill -9 at random moments under writers", |quick| run(crash_loop::run(quick)));
     report.section("faults", "nodes killed, stopped and damaged under load", |quick| run(faults::run(quick)));
     report.section("fsync", "no 201 before the disks have it", |quick| run(fsync_trace::run(quick)));
+    report.section("model", "random operations and crashes against the model", simulated::run);
     report.section("full", "a full disk, deletes, and on", |quick| run(full_disk::run(quick)));
 }
 

@@ -1,0 +1,84 @@
+//! Nodes and a coordinator on one paused thread, over every seam.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use objects::{GetRequest, Objects, PutRequest, ReadPart};
+use sim::cluster::{BootError, Cluster, Options, on_one_thread};
+use sim::directory::Wiring;
+use sim::power::Who;
+use sim::requests::name;
+
+async fn put(objects: &Objects, key: &[u8], bytes: &[u8]) {
+    let request = PutRequest {
+        name: name(key),
+        length: Some(bytes.len() as u64),
+        content_type: "text/plain".into(),
+        user_metadata: vec![],
+        when: Default::default(),
+        write_quorum: None,
+        make_bucket: true,
+    };
+    let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
+    objects.put(request, body).await.unwrap();
+}
+
+async fn get(objects: &Objects, key: &[u8]) -> Vec<u8> {
+    let reader = objects.open(GetRequest { name: name(key), read_quorum: 1 }).await.unwrap();
+    let range = ReadPart::Whole.of(reader.head().row.size).unwrap();
+    let pieces: Vec<Bytes> = reader.read(range).await.unwrap().try_collect().await.unwrap();
+    pieces.concat()
+}
+
+/// Puts, cuts the power, gets; through calls and through HTTP alike.
+#[test]
+fn nodes_and_a_coordinator() {
+    for (nodes_over_http, coordinator_over_http) in [(false, false), (true, false), (false, true), (true, true)] {
+        on_one_thread(async {
+            let wiring = Wiring { nodes_over_http, coordinator_over_http };
+            let cluster = Cluster::start(Options { wiring, ..Options::new(1) }).await.unwrap();
+            put(&cluster.objects().unwrap(), b"key", &[7; 5000]).await;
+            cluster.power_cut();
+            assert_eq!(cluster.down().len(), 5, "gateway, coordinator and three nodes");
+            cluster.restart().await.unwrap();
+            let objects = cluster.objects().unwrap();
+            assert_eq!(get(&objects, b"key").await, [7; 5000]);
+            // One node less is no hindrance, and a killed coordinator is only a pause: the gateway asks again.
+            cluster.kill(Who::Node(0));
+            cluster.kill(Who::Coordinator);
+            let back = tokio::spawn({
+                let cluster = cluster.clone();
+                async move {
+                    // waits: in simulated time; the pause is what the gateway must bridge.
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    cluster.boot(Who::Coordinator).await
+                }
+            });
+            put(&objects, b"other", &[8; 3000]).await;
+            assert_eq!(get(&objects, b"other").await, [8; 3000]);
+            back.await.unwrap().unwrap();
+            cluster.shut_down().await.unwrap();
+            cluster.restart().await.unwrap();
+            assert_eq!(get(&cluster.objects().unwrap(), b"other").await, [8; 3000]);
+        });
+    }
+}
+
+/// The power goes before each of the first changes in turn of a cluster's very first start; it always comes up afterwards.
+#[test]
+fn a_first_start_may_be_cut_anywhere() {
+    on_one_thread(async {
+        for n in (1..60).chain((60..4000).step_by(173)) {
+            let cluster = Cluster::new(Options::new(n));
+            cluster.power().cut_at_change(&cluster.power().all(), n);
+            match cluster.restart().await {
+                Ok(()) => cluster.power().disarm(),
+                Err(BootError::Cut) => cluster.restart().await.unwrap_or_else(|error| panic!("cut at {n}: {error}")),
+                Err(error) => panic!("cut at {n}: {error}"),
+            }
+            put(&cluster.objects().unwrap(), b"key", b"bytes").await;
+            assert_eq!(get(&cluster.objects().unwrap(), b"key").await, b"bytes");
+        }
+    });
+}

@@ -41,6 +41,8 @@ impl Carry for Coordinators {
         let body = codec::encode(&request);
         let patience = if request.is_watch() { VIEW_POLL + TRY } else { TRY };
         let ask = Ask::new(Method::POST, routes::COORD_RPC).body(body).patience(patience);
+        // Sent again unasked, a change whose first try got through could end as "nothing was done": the second finds nobody.
+        let ask = if request.changes() { ask.once() } else { ask };
         let first = self.last_good.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
         for turn in 0..self.addresses.len() {

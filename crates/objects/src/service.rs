@@ -1,12 +1,13 @@
 //! The service: its parts, its settings, and the requests that need no body.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::metadata::{ListPage, ListQuery};
 use api::{MetaError, Metadata};
 use datapath::{ByteBudget, Connect, LateAnswer, Nodes};
-use domain::change::{Change, Outcome, Precondition};
+use domain::change::{Change, Outcome, Precondition, Refusal};
 use domain::record::{BucketRow, ObjectName};
 use domain::view::ClusterView;
 use domain::{BucketName, ClassId, quorum};
@@ -170,10 +171,21 @@ impl Objects {
     /// Carries out a change, at most once, trying again under the same number until the deadline.
     pub(crate) async fn change(&self, work: &Work, change: Change) -> Result<Outcome, ObjectError> {
         let request = work.request();
-        let meta = &self.inner.meta;
-        let changed = self.retrying(|| meta.change(request.session(), change.clone())).await?;
+        let (meta, doubtful) = (&self.inner.meta, AtomicBool::new(false));
+        let attempt = || async {
+            let answer = meta.change(request.session(), change.clone()).await;
+            doubtful.fetch_or(matches!(answer, Err(MetaError::OutcomeUnknown { .. })), Ordering::Relaxed);
+            answer
+        };
+        let changed = self.retrying(attempt).await?;
         self.inner.keeper.learn(changed.index);
-        Ok(changed.outcome?)
+        match changed.outcome {
+            // The lease took the record of an earlier try along: this refusal is of the last try only.
+            Err(gone @ (Refusal::LeaseGone | Refusal::Forgotten { .. })) if doubtful.load(Ordering::Relaxed) => {
+                Err(MetaError::OutcomeUnknown { reason: format!("an earlier try was not answered, and then {gone}") })?
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Repeats what found the metadata unavailable. A change of unknown outcome is repeated too: its number makes that safe.

@@ -45,6 +45,7 @@ pub struct Directory {
     gateway: Mutex<Option<Objects>>,
     /// A client for each machine that asks, so that each has connections of its own.
     clients: Vec<Http>,
+    endless: Arc<Process>,
 }
 
 struct Running<T> {
@@ -66,6 +67,7 @@ impl Directory {
                 coordinator: Mutex::default(),
                 gateway: Mutex::default(),
                 clients: (0..2).map(client).collect(),
+                endless: Process::new(false),
             }
         })
     }
@@ -133,7 +135,7 @@ impl Directory {
             true => Arc::new(HttpChunkStore::new(self.client(from), Self::name(nth))),
             false => Arc::new(running.part.clone()),
         };
-        Some((store, running.process.clone()))
+        Some((store, self.felt(self.wiring.nodes_over_http, &running.process)))
     }
 
     /// The coordinator as the gateway reaches it.
@@ -144,7 +146,12 @@ impl Directory {
             true => Arc::new(http_metadata(self.client(Who::Gateway), vec![COORDINATOR.into()])),
             false => Arc::new(running.part.clone()),
         };
-        Some((meta, running.process.clone()))
+        Some((meta, self.felt(self.wiring.coordinator_over_http, &running.process)))
+    }
+
+    /// The process whose end breaks a call off. Over HTTP that is up to the connection.
+    fn felt(&self, over_http: bool, process: &Arc<Process>) -> Arc<Process> {
+        if over_http { self.endless.clone() } else { process.clone() }
     }
 
     /// Plants a fault, or takes it out.

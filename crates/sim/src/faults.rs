@@ -55,7 +55,8 @@ impl Fault {
                 power: random.chance(600),
                 // A gateway's disk never changes.
                 when: if any == Who::Gateway { When::Ms(random.below(20)) } else { When::draw(random, 60) },
-                for_ms: *random.pick(&[0, 10, 500, 3000, 9000]),
+                // The last is beyond the gateway's patience with a coordinator.
+                for_ms: *random.pick(&[0, 10, 500, 3000, 15_000]),
             },
             70..80 => Self::Loss(10 + random.below(200)),
             80..90 => {

@@ -46,7 +46,8 @@ pub struct Process {
 }
 
 impl Process {
-    fn new(over: bool) -> Arc<Self> {
+    /// One that runs, or has ended already.
+    pub(crate) fn new(over: bool) -> Arc<Self> {
         Arc::new(Self { over: watch::Sender::new(over), locks: Mutex::default() })
     }
 

@@ -37,7 +37,11 @@ pub fn run(quick: bool) -> Result<()> {
     if counts.operations < operations {
         bail!("only {} operations were told", counts.operations);
     }
-    Plant::ALL.into_iter().try_for_each(find)
+    // In the short form `sim`'s own tests have found them already, with seeds that find them soon.
+    match quick {
+        true => Ok(()),
+        false => Plant::ALL.into_iter().try_for_each(find),
+    }
 }
 
 fn tell_one(seed: u64) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What can go wrong, split by what the caller should do.
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a group could not be opened, checkpointed or shut down. The process should exit and say so.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,18 @@ pub enum ConsensusError {
         doing: String,
         /// What the disk said.
         source: io::Error,
+    },
+    /// A write or sync failed in an earlier process, so nobody may build on what this machine shows of the disk.
+    #[error(
+        "a write failed here before ({reason}): what this machine shows may not be what its disk has. \
+         Check the disk, reboot or unmount it so that nothing is left in memory, then remove {} and start again",
+        marker.display()
+    )]
+    Poisoned {
+        /// The first failure.
+        reason: String,
+        /// The file that says so.
+        marker: PathBuf,
     },
     /// openraft stopped or refused.
     #[error("consensus stopped while {doing}: {why}")]
@@ -55,7 +68,7 @@ pub enum ProposeError {
     OutcomeUnknown(String),
     /// Storage failed (a full disk included). The group has stopped for good and the process must exit; whether the commands
     /// survive shows after the restart.
-    #[error("storage failed and the group stopped: {0}; restart the process once the disk is well")]
+    #[error("storage failed and the group stopped: {0}; the next start says what to do")]
     Failed(String),
 }
 
@@ -66,6 +79,6 @@ pub enum ReadError {
     #[error("this process cannot serve reads now: {0}; try the leader")]
     Unavailable(String),
     /// Storage failed. The group has stopped for good and the process must exit.
-    #[error("storage failed and the group stopped: {0}; restart the process once the disk is well")]
+    #[error("storage failed and the group stopped: {0}; the next start says what to do")]
     Failed(String),
 }

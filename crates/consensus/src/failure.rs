@@ -1,27 +1,48 @@
 //! The one bit that ends everything: storage failed.
 //!
-//! After a failed write or `fsync` nobody knows what the disk has (Rebello et al., "Can Applications Recover from fsync
-//! Failures?", ATC 2020), so nothing is retried: whoever notices says so here, the log and the tables refuse from then on,
-//! and the process exits. The first reason is kept; those that follow from it would only distract.
+//! After a failed write or `fsync` nobody knows what the disk has ([`api::poison`]), so nothing is retried: whoever notices says so
+//! here, the log and the tables refuse from then on, and the process exits. The first reason is kept; those that follow from it
+//! would only distract. A failed write also leaves the marker that keeps the next process from building on memory that the disk
+//! does not have. A full disk leaves none: it is well again once there is room.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 
+use api::disk::Disk;
+use api::poison::Marker;
 use tokio::sync::watch;
 
+use crate::error::ConsensusError;
+
 /// A shared note of the first storage failure.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure(Arc<watch::Sender<Option<String>>>);
+#[derive(Clone)]
+pub(crate) struct Failure(Arc<Shared>);
+
+struct Shared {
+    first: watch::Sender<Option<String>>,
+    marker: Marker,
+    disk: Arc<dyn Disk>,
+}
 
 impl Failure {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
+    /// No failure so far, in the group of `directory`.
+    pub(crate) fn new(directory: &Path, disk: Arc<dyn Disk>) -> Self {
+        Self(Arc::new(Shared { first: watch::Sender::new(None), marker: Marker::of(directory), disk }))
+    }
+
+    /// Errs if a write failed in an earlier process.
+    pub(crate) fn check_marker(&self) -> Result<(), ConsensusError> {
+        match self.0.marker.read(self.0.disk.as_ref()) {
+            Some(reason) => Err(ConsensusError::Poisoned { reason, marker: self.0.marker.path().to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Notes a failure, unless one is noted already.
     pub(crate) fn note(&self, why: impl Into<String>) {
         let why = why.into();
-        self.0.send_if_modified(|first| {
+        self.0.first.send_if_modified(|first| {
             if first.is_some() {
                 return false;
             }
@@ -36,9 +57,23 @@ impl Failure {
         result.inspect_err(|error| self.note(format!("{doing}: {error}")))
     }
 
+    /// Notes the error of a write or sync, and leaves the marker if it is the first, and neither a full disk nor a log that was closed.
+    pub(crate) fn noting_write<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
+        let first = self.get().is_none();
+        let result = self.noting(doing, result);
+        if let Err(error) = &result
+            && first
+            && !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::NotConnected)
+            && let Err(marking) = self.0.marker.leave(self.0.disk.as_ref(), &format!("{doing}: {error}"))
+        {
+            tracing::error!(%marking, "could not leave a marker: keep this process from starting again");
+        }
+        result
+    }
+
     /// The first failure, if any.
     pub(crate) fn get(&self) -> Option<String> {
-        self.0.borrow().clone()
+        self.0.first.borrow().clone()
     }
 
     /// An error once something failed: the gate in front of every write.
@@ -51,7 +86,7 @@ impl Failure {
 
     /// Resolves at the first failure, with its reason.
     pub(crate) async fn wait(&self) -> String {
-        let mut seen = self.0.subscribe();
+        let mut seen = self.0.first.subscribe();
         loop {
             if let Some(why) = seen.borrow_and_update().clone() {
                 return why;

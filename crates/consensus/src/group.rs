@@ -23,6 +23,7 @@ use crate::log::store::LogStore;
 use crate::log::{self, LogHome};
 use crate::machine::Machine;
 use crate::network::{Alone, Network};
+use crate::record::damaged;
 use crate::settings::Settings;
 use crate::tables::{Snapshot, Store};
 use crate::types::{Commands, Node, Raft, TypeConfig};
@@ -90,7 +91,8 @@ impl Group {
     /// Returns once the log was synced and read, the tables are open, everything in the log is applied, and this process leads.
     /// Must be called inside a tokio runtime, whose tasks keep the group running.
     pub async fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Group, ConsensusError> {
-        let failure = Failure::new();
+        let failure = Failure::new(&settings.dir, disk.clone());
+        failure.check_marker()?;
         let files = open_files(&settings, &disk, &failure).await;
         let (lock, home, store) =
             files.map_err(ConsensusError::storage(format!("opening {}", settings.dir.display())))?;
@@ -284,16 +286,31 @@ async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure
             files.sync_dir(parent)?;
         }
         let lock = files.lock(&settings.dir)?;
-        let home = log::open(&settings, &files)?;
+        let home = log::open(&settings, &files, &failure)?;
         let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
         if store.was_repaired() {
             tracing::warn!(
                 "the tables carried no list of free pages, so all of them were read; the next start is quick again"
             );
         }
+        whole(home.as_ref(), &store)?;
         Ok((lock, home, Arc::new(store)))
     };
     blocking::run(disk, job).await
+}
+
+/// Errs if the tables come from later than the log: whoever applied an entry of a term had voted in it, durably.
+///
+/// Without the log's votes and entries this process could give the same log ids out again, for other commands.
+fn whole(log: &dyn LogHome, tables: &Store) -> std::io::Result<()> {
+    let (applied, voted) = (tables.applied().last.map_or(0, |last| last.term), log.vote().map_or(0, |vote| vote.term));
+    if applied <= voted {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "the tables hold an entry of term {applied}, and the log knows no vote after term {voted}: its files were lost or \
+         replaced. Put them back, or restore a backup"
+    )))
 }
 
 /// openraft's settings. Nothing happens by count: checkpoints and purges are ours to time.

@@ -21,5 +21,4 @@ pub mod store;
 pub mod wire;
 
 pub use node::{Node, Options};
-pub use poison::EXIT_POISONED;
 pub use store::{FilesStore, OpenError};

@@ -86,7 +86,7 @@ impl Node {
         self.store.identity().ok()
     }
 
-    /// Waits until the store is poisoned and gives the reason; the process should then end with [`crate::EXIT_POISONED`] once nobody
+    /// Waits until the store is poisoned and gives the reason; the process should then end with [`api::poison::EXIT_POISONED`] once nobody
     /// needs its reads any more.
     pub fn poisoned(&self) -> impl Future<Output = String> + Send + use<> {
         self.store.poison().poisoned()

@@ -184,6 +184,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<SettingsError>() || error.is::<NoStore>() || error.is::<domain::id::ParseError>() {
         return 2;
     }
+    if let Some(consensus::ConsensusError::Poisoned { .. }) = error.downcast_ref() {
+        return api::poison::EXIT_POISONED;
+    }
     match error.downcast_ref::<NativeError>() {
         Some(NativeError::Unreachable { .. } | NativeError::Broken { .. }) => return 5,
         Some(NativeError::Refused { status, .. }) => return of_status(*status),

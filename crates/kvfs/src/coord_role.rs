@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use api::poison::EXIT_POISONED;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
@@ -42,7 +43,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
         reason = failed => {
             tracing::error!(reason, "the metadata failed; stopping");
-            ExitCode::from(dn::EXIT_POISONED as u8)
+            ExitCode::from(EXIT_POISONED)
         }
     };
     if let Err(error) = coordinator.group().shutdown().await {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use api::poison::EXIT_POISONED;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
@@ -36,7 +37,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         None => Ok(ExitCode::SUCCESS),
         Some(reason) => {
             tracing::error!(reason, "a sync failed while this node ran");
-            Ok(ExitCode::from(dn::EXIT_POISONED as u8))
+            Ok(ExitCode::from(EXIT_POISONED))
         }
     }
 }

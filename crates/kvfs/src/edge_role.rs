@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use api::poison::EXIT_POISONED;
 use api::{Admin, Metadata};
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
@@ -57,7 +58,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
         reason = plane.failed() => {
             tracing::error!(reason, "the metadata failed; stopping");
-            ExitCode::from(dn::EXIT_POISONED as u8)
+            ExitCode::from(EXIT_POISONED)
         }
     };
     objects.close().await;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use api::poison::EXIT_POISONED;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
@@ -140,7 +141,7 @@ impl Store {
             reason = failed => {
                 tracing::error!(reason, "the metadata failed; stopping");
                 stop.cancel();
-                Ok(ExitCode::from(dn::EXIT_POISONED as u8))
+                Ok(ExitCode::from(EXIT_POISONED))
             }
         };
         serving.await.ok();

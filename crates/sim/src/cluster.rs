@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::poison::Marker;
 use api::rpc::Remote;
-use api::{Clock, Entropy};
+use api::{Clock, Disk, Entropy};
 use bootstrap::{Secret, peer_layer};
 use consensus::Group;
 use coord::Coordinator;
@@ -212,6 +213,9 @@ impl Cluster {
     /// Starts one machine's process, which must be down.
     pub async fn boot(&self, who: Who) -> Result<(), BootError> {
         self.bury();
+        if who == Who::Coordinator {
+            self.look_after_the_disk()?;
+        }
         let (process, disk) = self.0.power.boot(who);
         let started = async {
             match who {
@@ -260,7 +264,7 @@ impl Cluster {
             log_keep_entries: parts.options.log_keep_entries,
             log_file_bytes: parts.options.log_file_bytes,
             table_cache_bytes: 8 << 20,
-            ..consensus::Settings::simulated("/meta")
+            ..consensus::Settings::simulated(META)
         };
         let group = Group::open(settings, disk, parts.clock.clone()).await.map_err(|error| error.to_string())?;
         let lines = Arc::new(self.lines(Who::Coordinator));
@@ -288,6 +292,25 @@ impl Cluster {
         let router = peer_layer::guard(router, Some(parts.secret.clone()), parts.clock.clone());
         parts.directory.enter_coordinator(coordinator, process.clone(), router);
         Ok(())
+    }
+
+    /// What a person does after the coordinator's disk failed a sync, as the marker says: reboot the machine, remove the marker.
+    ///
+    /// A coordinator that was killed before it could leave the marker is rebooted as well: the kernel's log told.
+    fn look_after_the_disk(&self) -> Result<(), BootError> {
+        let disk = self.0.power.disk(Who::Coordinator);
+        if disk.sync_failed() {
+            self.cut(&[Who::Coordinator]);
+        }
+        if disk.is_down() {
+            disk.restart();
+        }
+        let marker = Marker::of(Path::new(META));
+        let removed = match marker.read(disk) {
+            Some(_) => disk.remove(marker.path()).and_then(|()| disk.sync_dir(Path::new(META))),
+            None => Ok(()),
+        };
+        removed.map_err(|error| BootError::Broken(format!("the marker does not go: {error}")))
     }
 
     /// A coordinator whose storage failed ends, as the real process does.
@@ -342,6 +365,9 @@ impl Drop for Parts {
         (0..self.options.nodes).for_each(|nth| self.directory.remove_node(nth));
     }
 }
+
+/// The coordinator's directory.
+const META: &str = "/meta";
 
 fn home(nth: usize) -> PathBuf {
     Path::new("/data").join(format!("dn{}", nth + 1))

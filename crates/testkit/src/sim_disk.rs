@@ -68,6 +68,11 @@ impl SimDisk {
         state.fail_sync_at = Some(state.counters.syncs + n);
     }
 
+    /// Whether a sync has failed since the power was on: what programs see may not be what the disk has.
+    pub fn sync_failed(&self) -> bool {
+        self.0.lock().sync_failed
+    }
+
     /// Whether syncs say "done" and do nothing: the fault that crash tests must find.
     pub fn lie_about_sync(&self, lies: bool) {
         self.0.lock().lies = lies;

@@ -21,7 +21,7 @@ use raft_log::codeq::{Decode, Encode};
 use raft_log::{Callback, RaftLog};
 use tokio::sync::Notify;
 
-use super::{Bounds, Done, LogHome};
+use super::{Bounds, Done, LogHome, closed};
 use crate::record::{Ballot, Kind, Position, Stored, damaged};
 use crate::settings::Settings;
 
@@ -141,13 +141,11 @@ impl Drop for Flushed {
     /// Covers a callback that was dropped without being called: the flush thread is gone.
     fn drop(&mut self) {
         if !self.done.is_empty() {
-            self.tell(&Err(io::Error::other("the log's flush thread is gone")));
+            let closed = self.flushes.state.lock().closed;
+            let why = if closed { self::closed() } else { io::Error::other("the log's flush thread is gone") };
+            self.tell(&Err(why));
         }
     }
-}
-
-fn closed() -> io::Error {
-    io::Error::other("the log is closed")
 }
 
 impl LogHome for ChunkedLog {

@@ -18,7 +18,7 @@ use api::disk::{Disk, DiskFile, read};
 use parking_lot::Mutex;
 
 use super::frame::{Operation, scan};
-use super::{Bounds, Done, LogHome};
+use super::{Bounds, Done, LogHome, closed};
 use crate::record::{Ballot, Position, Stored, damaged};
 use crate::settings::Settings;
 
@@ -64,11 +64,9 @@ impl InlineLog {
         let mut names: Vec<u64> = self.disk.list(&self.dir)?.iter().filter_map(|name| file_number(name)).collect();
         names.sort_unstable();
         state.next_frame = names.first().copied().unwrap_or(0);
-        let mut gap = None;
         for (nth, &first) in names.iter().enumerate() {
             if first != state.next_frame {
-                gap = Some((state.next_frame, first));
-                state.next_frame = first;
+                return Err(damaged(format!("log file {first} follows frame {}: one is missing", state.next_frame)));
             }
             let path = self.path(first);
             let bytes = read(self.disk.as_ref(), &path)?;
@@ -90,13 +88,6 @@ impl InlineLog {
             state.files.insert(first, (found.good_bytes as u64, newest));
         }
         state.held.whole()?;
-        if let Some((expected, found)) = gap {
-            // A removal whose sync failed comes back with the next crash, and those after it do not.
-            self.remove_purged(state)?;
-            if state.files.first_key_value().is_some_and(|(first, _)| *first < found) {
-                return Err(damaged(format!("log file {found} follows frame {expected}: one is missing")));
-            }
-        }
         if let Some(&last) = names.last() {
             state.open = Some(self.disk.open(&self.path(last))?);
         }
@@ -111,7 +102,7 @@ impl InlineLog {
 
     fn write(&self, state: &mut State, operation: Operation) -> io::Result<()> {
         if state.closed {
-            return Err(io::Error::other("the log is closed"));
+            return Err(closed());
         }
         let frame = operation.frame(state.next_frame);
         let full = state.files.last_key_value().is_none_or(|(_, (bytes, _))| *bytes >= self.file_bytes);
@@ -302,38 +293,5 @@ mod tests {
         let log = open().unwrap();
         assert_eq!(log.bounds(), Bounds { purged: Some(at(6)), last: Some(at(7)) });
         assert_eq!(log.read(0, 9, usize::MAX).unwrap(), entries(7..=7));
-    }
-
-    /// Found by the simulated cluster: the sync after a removal fails, the next process removes the file after it, and the power goes.
-    /// Then the first file is back and the second is not.
-    #[test]
-    fn a_removal_that_was_lost_is_made_up_for() {
-        let disk = SimDisk::new(1);
-        let settings = Settings { log_file_bytes: 200, ..Settings::simulated("/") };
-        let open = || InlineLog::open(Path::new("/"), &settings, Arc::new(disk.clone()));
-        let done = || -> Done { Box::new(|result| result.unwrap()) };
-        let log = open().unwrap();
-        (0..3).for_each(|nth| log.append(entries(3 * nth + 1..=3 * nth + 3), done()));
-        disk.fail_sync(3);
-        log.purge(at(3), Box::new(|result| assert!(result.is_err())));
-        let log = open().unwrap();
-        log.purge(at(6), done());
-        disk.crash();
-        disk.restart();
-        assert_eq!(disk.list(Path::new("/")).unwrap().len(), 3, "1 to 3, 7 to 9, and the purges");
-        let log = open().unwrap();
-        assert_eq!(log.bounds(), Bounds { purged: Some(at(6)), last: Some(at(9)) });
-        assert_eq!(disk.list(Path::new("/")).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_missing_file_is_damage() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
-        let settings = Settings { log_file_bytes: 200, ..Settings::simulated("/") };
-        let open = || InlineLog::open(Path::new("/"), &settings, disk.clone());
-        let log = open().unwrap();
-        (0..3).for_each(|nth| log.append(entries(3 * nth + 1..=3 * nth + 3), Box::new(|result| result.unwrap())));
-        disk.remove(Path::new("/00000000000000000001.log")).unwrap();
-        assert!(open().is_err());
     }
 }

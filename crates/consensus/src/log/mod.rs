@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use api::disk::Disk;
 
+use crate::failure::Failure;
 use crate::record::{Ballot, Position, Stored};
 use crate::settings::{LogKind, Settings};
 
@@ -58,12 +59,17 @@ pub(crate) trait LogHome: Send + Sync + 'static {
     fn close(&self);
 }
 
+/// The error of every call after [`LogHome::close`]. Its kind tells it from a failure of the disk.
+pub(crate) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the log is closed")
+}
+
 /// Opens the log in `dir/log`, which is made if need be. Blocks.
-pub(crate) fn open(settings: &Settings, disk: &Arc<dyn Disk>) -> io::Result<Arc<dyn LogHome>> {
+pub(crate) fn open(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure) -> io::Result<Arc<dyn LogHome>> {
     let dir = settings.dir.join("log");
     disk.create_dir_all(&dir)?;
     disk.sync_dir(&settings.dir)?;
-    settle(disk.as_ref(), &dir)?;
+    failure.noting_write("syncing what an earlier process wrote", settle(disk.as_ref(), &dir))?;
     Ok(match settings.log {
         LogKind::Chunked => chunked::ChunkedLog::open(&dir, settings)?,
         LogKind::Inline => Arc::new(inline::InlineLog::open(&dir, settings, disk.clone())?),

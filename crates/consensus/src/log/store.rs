@@ -11,7 +11,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::type_config::alias::LogIdOf;
 use tokio::sync::oneshot;
 
-use super::{Done, LogHome};
+use super::{Done, LogHome, closed};
 use crate::failure::Failure;
 use crate::record::{Ballot, Position, Stored};
 use crate::types::{Entry, TypeConfig, Vote};
@@ -38,11 +38,11 @@ impl LogStore {
         let result = match self.failure.check() {
             Ok(()) => {
                 start(self.home.as_ref(), done);
-                told.await.unwrap_or_else(|_| Err(io::Error::other("the log closed before it was durable")))
+                told.await.unwrap_or_else(|_| Err(closed()))
             }
             Err(error) => Err(error),
         };
-        self.failure.noting(doing, result)
+        self.failure.noting_write(doing, result)
     }
 }
 
@@ -114,7 +114,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         self.failure.check()?;
         let failure = self.failure.clone();
-        let done = move |result| callback.io_completed(failure.noting("appending to the log", result));
+        let done = move |result| callback.io_completed(failure.noting_write("appending to the log", result));
         self.home.append(entries.into_iter().map(Stored::of).collect(), Box::new(done));
         Ok(())
     }

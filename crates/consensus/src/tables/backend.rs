@@ -38,16 +38,16 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting("resizing the tables", self.file.set_len(len))
+        self.failure.noting_write("resizing the tables", self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting("syncing the tables", self.file.sync_data())
+        self.failure.noting_write("syncing the tables", self.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting("writing the tables", self.file.write_at(data, offset))
+        self.failure.noting_write("writing the tables", self.file.write_at(data, offset))
     }
 }

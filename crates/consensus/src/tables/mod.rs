@@ -250,7 +250,8 @@ mod tests {
     }
 
     fn open(disk: &SimDisk) -> Store {
-        Store::open(Path::new("/"), 1 << 20, disk, Failure::new()).unwrap()
+        let failure = Failure::new(Path::new("/"), std::sync::Arc::new(disk.clone()));
+        Store::open(Path::new("/"), 1 << 20, disk, failure).unwrap()
     }
 
     /// What a crash takes back is exactly what came after the checkpoint, rows and index alike, and no start reads all pages.

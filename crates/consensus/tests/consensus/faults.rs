@@ -25,8 +25,15 @@ fn a_failed_sync_of_the_log_ends_the_group() {
         assert!(group.checkpoint().await.is_err() && group.shutdown().await.is_err());
         assert_eq!(disk.counters(), syncs, "the disk was not touched again");
     });
+    let refused = life(open_sim(&disk)).unwrap_err();
+    assert!(
+        matches!(&refused, ConsensusError::Poisoned { reason, .. } if reason.contains("failed a sync")),
+        "{refused}"
+    );
     disk.crash();
     disk.restart();
+    assert!(matches!(life(open_sim(&disk)), Err(ConsensusError::Poisoned { .. })), "until a person has looked");
+    disk.remove(&marker()).unwrap();
     life(async {
         let group = open_sim(&disk).await.unwrap();
         assert_eq!(marks(&group).await.into_keys().collect::<Vec<_>>(), ["before"]);
@@ -46,10 +53,31 @@ fn a_failed_checkpoint_ends_the_group() {
     });
     disk.crash();
     disk.restart();
+    disk.remove(&marker()).unwrap();
     life(async {
         let group = open_sim(&disk).await.unwrap();
         assert_eq!(marks(&group).await.len(), 1);
     });
+}
+
+fn marker() -> std::path::PathBuf {
+    Path::new(HOME).join("poisoned")
+}
+
+/// Found by the simulated cluster, as a start that never came to an end: the log's directory was empty, the tables were not,
+/// and terms began at 1 again.
+#[test]
+fn a_lost_log_is_noticed() {
+    let disk = SimDisk::new(7);
+    life(async {
+        let group = open_sim(&disk).await.unwrap();
+        propose(&group, "before").await.unwrap();
+        group.shutdown().await.unwrap();
+    });
+    let log = Path::new(HOME).join("log");
+    disk.list(&log).unwrap().iter().for_each(|name| disk.remove(&log.join(name)).unwrap());
+    let error = life(open_sim(&disk)).unwrap_err();
+    assert!(error.to_string().contains("the log knows no vote after term 0"), "{error}");
 }
 
 #[test]
@@ -70,8 +98,8 @@ fn a_damaged_log_is_not_opened() {
     assert!(matches!(&error, ConsensusError::Storage { .. }) && error.to_string().contains("damaged"), "{error}");
 }
 
-/// After a failed sync the page cache shows what the disk does not have. A process that starts again while the machine stays up
-/// must not build on it: what it then answers would stand behind a hole.
+/// After a failed sync the page cache shows what the disk does not have. Should a process start again while the machine stays up
+/// (the last one was killed before it could leave its marker), it must not build on that: what it answers would stand behind a hole.
 #[test]
 fn a_start_believes_the_disk_and_not_its_cache() {
     for (what, sync) in [("the log", 1), ("the tables", 2)] {
@@ -83,6 +111,7 @@ fn a_start_believes_the_disk_and_not_its_cache() {
             let _ = propose(&group, "lost, or in the log").await;
             group.failed().await;
         });
+        disk.remove(&marker()).unwrap();
         life(async {
             let group = open_sim(&disk).await.unwrap();
             propose(&group, "after").await.unwrap();

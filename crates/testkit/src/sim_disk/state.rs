@@ -22,6 +22,7 @@ pub(super) struct State {
     pub(super) counters: Counters,
     pub(super) crash_at: Option<u64>,
     pub(super) fail_sync_at: Option<u64>,
+    pub(super) sync_failed: bool,
     pub(super) lies: bool,
 }
 
@@ -76,6 +77,7 @@ impl State {
             counters: Counters::default(),
             crash_at: None,
             fail_sync_at: None,
+            sync_failed: false,
             lies: false,
         }
     }
@@ -83,7 +85,10 @@ impl State {
     pub(super) fn sync(&mut self) -> Synced {
         self.counters.syncs += 1;
         match (self.fail_sync_at == Some(self.counters.syncs), self.lies) {
-            (true, _) => Synced::Fail,
+            (true, _) => {
+                self.sync_failed = true;
+                Synced::Fail
+            }
             (false, true) => Synced::Lie,
             (false, false) => Synced::Done,
         }
@@ -91,6 +96,7 @@ impl State {
 
     pub(super) fn crash(&mut self) {
         (self.down, self.life) = (true, self.life + 1);
+        self.sync_failed = false;
         self.locks.clear();
         let mut random = self.random;
         self.dirs.iter_mut().for_each(|dir| dir.crash(&mut random));

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod metadata;
+pub mod pace;
 pub mod poison;
 pub mod routes;
 pub mod rpc;

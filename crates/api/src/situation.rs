@@ -19,6 +19,8 @@ pub enum Situation {
     LengthRequired,
     /// The body ended before its announced end, or never came.
     BodyBroken,
+    /// The body comes too slowly.
+    TooSlow,
     /// The body is larger than allowed.
     TooLarge,
     /// No valid signature.
@@ -61,13 +63,14 @@ pub enum Situation {
 
 impl Situation {
     /// All of them, in table order.
-    pub const ALL: [Situation; 25] = [
+    pub const ALL: [Situation; 26] = [
         Situation::BadRequest,
         Situation::BadBucketName,
         Situation::BadKey,
         Situation::BadArgument,
         Situation::LengthRequired,
         Situation::BodyBroken,
+        Situation::TooSlow,
         Situation::TooLarge,
         Situation::Unsigned,
         Situation::Forbidden,
@@ -98,6 +101,7 @@ impl Situation {
             Situation::BadArgument => (StatusCode::BAD_REQUEST, "InvalidArgument"),
             Situation::LengthRequired => (StatusCode::LENGTH_REQUIRED, "MissingContentLength"),
             Situation::BodyBroken => (StatusCode::BAD_REQUEST, "IncompleteBody"),
+            Situation::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             Situation::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "EntityTooLarge"),
             Situation::Unsigned => (StatusCode::UNAUTHORIZED, "AccessDenied"),
             Situation::Forbidden => (StatusCode::FORBIDDEN, "AccessDenied"),

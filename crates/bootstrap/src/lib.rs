@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod durations;
 pub mod logging;
+mod paced;
 pub mod peer_layer;
 pub mod real_disk;
 pub mod secrets;

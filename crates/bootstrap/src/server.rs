@@ -1,8 +1,8 @@
 //! The accept loop: from sockets to a router, within bounds, and to an end.
 //!
 //! axum's own `serve` has no limit on connections and no deadline for headers, so this one stands on hyper. A connection beyond
-//! the bound is closed at once; one that sends no complete header within 10 s too. A handler that panics costs its
-//! request a 500, not the process. At shutdown no connection is taken any more, idle ones end, busy ones get the drain
+//! the bound is closed at once; one that sends no complete header within 10 s too, and one whose sender or reader is too slow
+//! (`paced`). A handler that panics costs its request a 500, not the process. At shutdown no connection is taken any more, idle ones end, busy ones get the drain
 //! deadline to finish their request.
 //!
 //! The same [`serve_stream`] runs over anything that reads and writes: a socket, or half of a `tokio::io::duplex` in a test.
@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::paced::{PacedBody, PacedStream};
+
 /// Bounds of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -33,9 +35,11 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// How long a connection may take to send a request's header, and may idle between requests.
     pub header_timeout: Duration,
+    /// Over how much waiting a sender or reader must have kept the pace ([`api::pace`]).
+    pub pace_window: Duration,
     /// How long requests may still take after shutdown began.
     pub drain: Duration,
-    /// Most bytes that are read ahead of a handler. Bodies that a handler gives are written from where they lie.
+    /// Most bytes that are read ahead of a handler, and so the longest header (431 beyond it). Bodies that a handler gives are written from where they lie.
     pub buffer_bytes: usize,
 }
 
@@ -44,9 +48,10 @@ impl Default for ServerOptions {
         Self {
             max_connections: 16_384,
             header_timeout: Duration::from_secs(10),
+            pace_window: Duration::from_secs(30),
             drain: Duration::from_secs(10),
-            // A guess: large enough for few system calls a chunk, small enough to stay in a core's cache.
-            buffer_bytes: 256 << 10,
+            // Large enough for few system calls a chunk, small enough that 16,384 headers that never end take 1 GiB, for 10 s.
+            buffer_bytes: 64 << 10,
         }
     }
 }
@@ -110,14 +115,16 @@ pub async fn serve_stream<S>(stream: S, router: Router, options: ServerOptions, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service =
-        service_fn(move |request: Request<hyper::body::Incoming>| answer(router.clone(), request.map(Body::new)));
+    let window = options.pace_window;
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        answer(router.clone(), request.map(|body| PacedBody::new(body, window)))
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.buffer_bytes.max(8 << 10)) // hyper panics below 8 KiB.
         .writev(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(PacedStream::new(stream, window)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,5 +1,6 @@
 //! PUT and DELETE of an object.
 
+use api::pace::TooSlow;
 use api::{Situation, routes};
 use axum::Json;
 use axum::body::Body;
@@ -11,7 +12,7 @@ use domain::quorum;
 use domain::record::ObjectName;
 use domain::view::ClusterView;
 use futures_util::StreamExt;
-use objects::{PutDone, PutRequest};
+use objects::{BodyError, PutDone, PutRequest};
 use serde::Serialize;
 
 use crate::conditional;
@@ -29,9 +30,21 @@ struct ChunkJson {
 /// `PUT /v1/o/{bucket}/{key}`: stores the body as the object's next version.
 pub(crate) async fn put(edge: &Edge, name: ObjectName, parts: Parts, body: Body) -> Result<Response, Failure> {
     let request = request(edge, &name, &parts.headers)?;
-    let body = body.into_data_stream().map(|frame| frame.map_err(|error| error.to_string()));
+    let body = body.into_data_stream().map(|frame| frame.map_err(body_error));
     let done = edge.objects.put(request, body).await?;
     Ok(render(edge, &name, done))
+}
+
+/// What ended a body: a sender that was too slow for the listener, or anything else.
+fn body_error(error: axum::Error) -> BodyError {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(at) = cause {
+        if let Some(slow) = at.downcast_ref::<TooSlow>() {
+            return BodyError::TooSlow(slow.clone());
+        }
+        cause = at.source();
+    }
+    BodyError::Broken(error.to_string())
 }
 
 /// `DELETE /v1/o/{bucket}/{key}`.

@@ -53,10 +53,12 @@ impl From<ObjectError> for Failure {
     fn from(error: ObjectError) -> Self {
         let situation = match &error {
             ObjectError::NotFound => Situation::NoSuchKey,
+            ObjectError::Replaced => Situation::DataUnavailable,
             ObjectError::Refused(refusal) => refusal_situation(refusal),
             ObjectError::Quorum(_) => Situation::BadArgument,
             ObjectError::BodyBroken(_) | ObjectError::BodyLength { .. } => Situation::BodyBroken,
             ObjectError::TooLarge { .. } => Situation::TooLarge,
+            ObjectError::TooSlow(_) => Situation::TooSlow,
             ObjectError::Write(error) => write_situation(error),
             ObjectError::Read(_) => Situation::DataUnavailable,
             ObjectError::Meta(error) => meta_situation(error),

@@ -1,9 +1,34 @@
 //! Why the object service refused, split by what the caller should do.
 
 use api::MetaError;
+use api::pace::TooSlow;
 use datapath::{ReadError, WriteError};
 use domain::change::Refusal;
 use domain::quorum::QuorumError;
+
+/// Why a body does not go on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BodyError {
+    /// It broke off.
+    Broken(String),
+    /// Its sender was too slow.
+    TooSlow(TooSlow),
+}
+
+impl From<String> for BodyError {
+    fn from(why: String) -> Self {
+        Self::Broken(why)
+    }
+}
+
+impl From<BodyError> for ObjectError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Broken(why) => Self::BodyBroken(why),
+            BodyError::TooSlow(slow) => Self::TooSlow(slow),
+        }
+    }
+}
 
 /// Why a request for an object was not carried out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -11,13 +36,19 @@ pub enum ObjectError {
     /// There is no such object.
     #[error("object not found")]
     NotFound,
+    /// It was overwritten or removed while it was read for longer than an hour.
+    #[error("the object was replaced while it was being read for more than an hour; get it again")]
+    Replaced,
     /// The metadata refused the change; asking again gives the same answer.
     #[error("{0}")]
     Refused(Refusal),
     /// A quorum was asked for that cannot be.
     #[error("{0}")]
     Quorum(#[from] QuorumError),
-    /// The body broke off or was slower than allowed: nothing was stored.
+    /// The body came too slowly: nothing was stored.
+    #[error("the body came too slowly: {0}; nothing was stored, send it again")]
+    TooSlow(TooSlow),
+    /// The body broke off: nothing was stored.
     #[error("the body ended early: {0}; nothing was stored")]
     BodyBroken(String),
     /// The body is not as long as was said.

@@ -2,7 +2,8 @@
 //!
 //! The first chunk is read before the reader is handed out, so that what cannot be read fails with an answer and not with a cut
 //! connection. Later extents of the reference list are fetched as the reader reaches them; the floor stays at the lookup
-//! until the reader is dropped, so nothing it names can be deleted under it.
+//! until the reader is dropped, so nothing it names can be deleted under it. A reader that takes more than an hour looks up again,
+//! so that it does not hold up deletes for ever: if the object is still the same version, it goes on under a younger floor.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,7 +16,7 @@ use domain::record::{ObjectName, ObjectRow};
 use domain::{LogPosition, chunking};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::ObjectError;
 use crate::follow::BadReport;
@@ -115,9 +116,10 @@ impl ObjectReader {
         let source = Source {
             objects: self.objects,
             name: self.request.name,
+            version: self.found.version,
             body: self.found.row.body,
             read_quorum: self.request.read_quorum,
-            _work: self.work,
+            floor: tokio::sync::Mutex::new((self.work, Instant::now())),
         };
         let parts = parts_of(&self.found.first, 0, 0, &range);
         let end_of_first: u64 = self.found.first.iter().map(|chunk| u64::from(chunk.chunk.length)).sum();
@@ -237,14 +239,17 @@ fn parts_of(chunks: &[Located], extent: u32, offset: u64, range: &Range<u64>) ->
 struct Source {
     objects: Objects,
     name: ObjectName,
+    version: LogPosition,
     body: LogPosition,
     read_quorum: u8,
-    _work: Work,
+    /// What keeps the bytes from being deleted, and since when.
+    floor: tokio::sync::Mutex<(Work, Instant)>,
 }
 
 impl Source {
     /// Fetches a part into room that the caller has, or that is waited for. The bytes keep their room until they are sent.
     async fn fetch(self: Arc<Self>, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
+        self.renew_floor().await?;
         let settings = self.objects.settings();
         let room = match room {
             Some(room) => room,
@@ -263,6 +268,22 @@ impl Source {
             other => other?,
         };
         Ok(Bytes::from_owner(InRoom { bytes, _room: room }))
+    }
+
+    /// Takes a younger floor if this one is old and the object is still the same version.
+    async fn renew_floor(&self) -> Result<(), ObjectError> {
+        let mut floor = self.floor.lock().await;
+        if floor.1.elapsed() < self.objects.settings().hold_floor {
+            return Ok(());
+        }
+        // The younger floor begins before the lookup, and the older one ends after it: the bytes are never without one.
+        let work = self.objects.begin()?;
+        let found = self.objects.retrying(|| self.objects.inner.meta.lookup(&self.name)).await?;
+        if found.version != self.version {
+            return Err(ObjectError::Replaced);
+        }
+        *floor = (work, Instant::now());
+        Ok(())
     }
 
     async fn read(&self, part: &WantedPart) -> Result<Bytes, ReadError> {

@@ -16,7 +16,7 @@ mod put;
 mod service;
 
 pub use datapath::{Connect, ReadError, WriteError};
-pub use error::ObjectError;
+pub use error::{BodyError, ObjectError};
 pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader, ReadPart};
 pub use put::{PutDone, PutRequest};
 pub use service::{Objects, Settings};

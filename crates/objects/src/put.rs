@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::pace::{self, Pace};
 use bytes::{Bytes, BytesMut};
-use datapath::{Hold, Reservation, WriteError, WriteRequest};
+use datapath::{ByteBudget, Hold, Reservation, WriteError, WriteRequest};
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
 use domain::id::{CrcStream, hex};
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::error::ObjectError;
+use crate::error::{BodyError, ObjectError};
 use crate::lease::Work;
 use crate::service::Objects;
 
@@ -69,9 +70,10 @@ pub struct PutDone {
 
 impl Objects {
     /// Stores `body` as the object's next version. Nothing is visible or kept unless this returns `Ok`.
-    pub async fn put<S>(&self, request: PutRequest, body: S) -> Result<PutDone, ObjectError>
+    pub async fn put<S, E>(&self, request: PutRequest, body: S) -> Result<PutDone, ObjectError>
     where
-        S: Stream<Item = Result<Bytes, String>> + Send + Unpin,
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Into<BodyError>,
     {
         if request.length.is_some_and(|length| length > MAX_OBJECT_BYTES) {
             return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
@@ -114,11 +116,12 @@ impl<'a> Upload<'a> {
         })
     }
 
-    async fn receive<S>(&mut self, body: S) -> Result<(), ObjectError>
+    async fn receive<S, E>(&mut self, body: S) -> Result<(), ObjectError>
     where
-        S: Stream<Item = Result<Bytes, String>> + Send + Unpin,
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Into<BodyError>,
     {
-        let mut body = Incoming::new(body, self.objects.settings().patience);
+        let mut body = Incoming::new(body, self.objects.settings().patience, self.objects.inner.budget.clone());
         while self.announced != Some(self.received) {
             let room = self.room().await?;
             let Some((chunk, bytes)) = body.next_chunk(room.bytes, &mut self.etag).await? else { break };
@@ -281,16 +284,20 @@ impl Etag {
     }
 }
 
+/// The slowest that a body may come while somebody waits for room, in bytes a second: it holds a chunk's worth that another could use.
+const SLOWEST_WHEN_SHORT: u64 = 64 << 10;
+
 /// A body's bytes, handed out in chunks.
 struct Incoming<S> {
     body: S,
     spare: Bytes,
-    patience: Duration,
+    pace: Pace,
+    budget: ByteBudget,
 }
 
-impl<S: Stream<Item = Result<Bytes, String>> + Unpin> Incoming<S> {
-    fn new(body: S, patience: Duration) -> Self {
-        Self { body, spare: Bytes::new(), patience }
+impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S> {
+    fn new(body: S, patience: Duration, budget: ByteBudget) -> Self {
+        Self { body, spare: Bytes::new(), pace: Pace::over(patience), budget }
     }
 
     /// The next chunk: `bytes` long unless the body ends before; `None` at its end.
@@ -310,11 +317,20 @@ impl<S: Stream<Item = Result<Bytes, String>> + Unpin> Incoming<S> {
     }
 
     async fn next_frame(&mut self) -> Result<Option<Bytes>, ObjectError> {
-        match timeout(self.patience, self.body.next()).await {
-            Ok(Some(Ok(frame))) => Ok(Some(frame)),
-            Ok(Some(Err(error))) => Err(ObjectError::BodyBroken(error)),
-            Ok(None) => Ok(None),
-            Err(_) => Err(ObjectError::BodyBroken(format!("nothing came for {} s", self.patience.as_secs()))),
+        loop {
+            let began = Instant::now();
+            let frame = match timeout(self.pace.left(), self.body.next()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(error.into().into()),
+                Ok(Some(Ok(frame))) => Some(frame),
+                Err(_) => None,
+            };
+            let slowest = if self.budget.waiting() > 0 { SLOWEST_WHEN_SHORT } else { pace::SLOWEST };
+            let bytes = frame.as_ref().map_or(0, Bytes::len) as u64;
+            self.pace.step(began.elapsed(), bytes, slowest).map_err(ObjectError::TooSlow)?;
+            if frame.is_some() {
+                return Ok(frame);
+            }
         }
     }
 
@@ -372,5 +388,43 @@ impl Gathered {
         let bytes = if self.many.is_empty() { self.one } else { self.many.freeze() };
         let chunk = ChunkRef { id: ChunkId::from_digest(self.sha), length: self.length as u32, crc: self.crc.finish() };
         Some((chunk, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a body of `pieces` pieces, one each second, while somebody waits for room or not.
+    async fn arrives(pieces: usize, bytes: usize, somebody_waits: bool) -> Result<usize, ObjectError> {
+        let budget = ByteBudget::new(1);
+        let held = budget.more(1);
+        let mut waiter = std::pin::pin!(budget.first(1));
+        if somebody_waits {
+            assert!(timeout(Duration::ZERO, waiter.as_mut()).await.is_err());
+        }
+        let body = futures_util::stream::iter(0..pieces).then(|_| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await; // waits: a slow sender, on a paused clock
+            Ok::<_, String>(Bytes::from(vec![0; bytes]))
+        });
+        let mut incoming = Incoming::new(Box::pin(body), Duration::from_secs(30), budget.clone());
+        let mut found = 0;
+        while let Some(frame) = incoming.next_frame().await? {
+            found += frame.len();
+        }
+        drop(held);
+        Ok(found)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_slow_a_body_may_be() {
+        // (bytes a second, whether somebody waits for room, whether it is borne)
+        for (bytes, somebody_waits, borne) in
+            [(1024, false, true), (1023, false, false), (65_536, true, true), (65_535, true, false)]
+        {
+            let outcome = arrives(100, bytes, somebody_waits).await;
+            assert_eq!(outcome.is_ok(), borne, "{bytes} bytes a second, {somebody_waits}: {outcome:?}");
+            assert!(borne || matches!(outcome, Err(ObjectError::TooSlow(_))), "{outcome:?}");
+        }
     }
 }

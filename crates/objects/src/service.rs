@@ -41,6 +41,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long a body may wait for room in the budget, or make no progress.
     pub patience: Duration,
+    /// How long a reader keeps deletes waiting before it looks its object up again.
+    pub hold_floor: Duration,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             budget_bytes: 256 << 20,
             deadline: Duration::from_secs(10),
             patience: Duration::from_secs(30),
+            hold_floor: Duration::from_secs(3600),
         }
     }
 }

@@ -326,7 +326,13 @@ impl Cluster {
 
     async fn boot_gateway(&self) -> Result<(), String> {
         let lines = self.lines(Who::Gateway);
-        let settings = objects::Settings { chunk_bytes: self.0.options.chunk_bytes, ..objects::Settings::default() };
+        let settings = objects::Settings {
+            chunk_bytes: self.0.options.chunk_bytes,
+            hold_floor: HOLD_FLOOR,
+            // Bodies are as slow as real ones and a thousand times as short: a pace in bytes a second means nothing here.
+            patience: Duration::from_secs(3600),
+            ..objects::Settings::default()
+        };
         let objects = Objects::start(Arc::new(Remote(lines.clone())), Arc::new(lines), settings);
         self.0.directory.enter_gateway(objects.clone());
         objects.until_ready(false).await;
@@ -365,6 +371,9 @@ impl Drop for Parts {
         (0..self.options.nodes).for_each(|nth| self.directory.remove_node(nth));
     }
 }
+
+/// How long a reader keeps deletes waiting: short, so that slow readers come to look again.
+pub const HOLD_FLOOR: Duration = Duration::from_secs(10);
 
 /// The coordinator's directory.
 const META: &str = "/meta";

@@ -20,7 +20,7 @@ async fn put(objects: &Objects, key: &[u8], bytes: &[u8]) {
         write_quorum: None,
         make_bucket: true,
     };
-    let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
+    let body = futures_util::stream::iter([Ok::<_, String>(Bytes::copy_from_slice(bytes))]);
     objects.put(request, body).await.unwrap();
 }
 
@@ -79,6 +79,32 @@ fn a_first_start_may_be_cut_anywhere() {
             }
             put(&cluster.objects().unwrap(), b"key", b"bytes").await;
             assert_eq!(get(&cluster.objects().unwrap(), b"key").await, b"bytes");
+        }
+    });
+}
+
+/// A reader of a chunk an hour (here, ten seconds) holds no delete up for ever: it looks again, and goes on only if the object is still the same.
+#[test]
+fn a_reader_that_takes_its_time_looks_again() {
+    on_one_thread(async {
+        let cluster = Cluster::start(Options::new(3)).await.unwrap();
+        let objects = cluster.objects().unwrap();
+        for (deleted, outcome) in [(false, true), (true, false)] {
+            put(&objects, b"long", &[5; 10_000]).await;
+            let reader = objects.open(GetRequest { name: name(b"long"), read_quorum: 1 }).await.unwrap();
+            let mut body = reader.read(0..10_000).await.unwrap();
+            let mut found = body.try_next().await.unwrap().unwrap().to_vec();
+            if deleted {
+                objects.delete(&name(b"long"), Default::default()).await.unwrap();
+            }
+            // waits: in simulated time; the time is what is tested.
+            tokio::time::sleep(sim::cluster::HOLD_FLOOR).await;
+            let rest: Result<Vec<Bytes>, _> = body.try_collect().await;
+            assert_eq!(rest.is_ok(), outcome, "deleted: {deleted}: {rest:?}");
+            if let Ok(rest) = rest {
+                found.extend(rest.concat());
+                assert_eq!(found, [5; 10_000]);
+            }
         }
     });
 }

@@ -1,0 +1,280 @@
+//! Connections that may be slow, but not too slow ([`api::pace`] says what that is).
+//!
+//! [`PacedBody`] waits for a request's sender: hyper asks the socket only while a handler asks for the body, so time in which the
+//! handler is busy does not count. [`PacedStream`] waits for a reply's reader: a write that the socket does not take, because
+//! the other side does not read. Both end the connection, and what the request held (a place in the byte budget, a floor) is
+//! free again.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use api::pace::{Pace, SLOWEST, TooSlow};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A clock that runs while somebody is waited for.
+struct Watch {
+    pace: Pace,
+    /// When the present wait began, and the alarm at the end of the window.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Watch {
+    fn over(window: Duration) -> Self {
+        Self { pace: Pace::over(window), waiting: None }
+    }
+
+    /// Called when `bytes` went through.
+    fn moved(&mut self, bytes: usize) -> Result<(), TooSlow> {
+        let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        self.pace.step(waited, bytes as u64, SLOWEST)
+    }
+
+    /// Called when nothing can go through now; ready once that has lasted too long.
+    fn stuck(&mut self, context: &mut Context<'_>) -> Poll<TooSlow> {
+        loop {
+            let left = self.pace.left();
+            let (since, alarm) =
+                self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
+            ready!(alarm.as_mut().poll(context));
+            let waited = since.elapsed();
+            self.waiting = None;
+            if let Err(slow) = self.pace.step(waited, 0, SLOWEST) {
+                return Poll::Ready(slow);
+            }
+        }
+    }
+}
+
+/// A request's body whose sender must keep the pace.
+pub struct PacedBody {
+    inner: hyper::body::Incoming,
+    watch: Watch,
+}
+
+impl PacedBody {
+    /// `inner`, of which at least [`SLOWEST`] bytes a second must come over each `window` of waiting.
+    pub fn new(inner: hyper::body::Incoming, window: Duration) -> Body {
+        Body::new(Self { inner, watch: Watch::over(window) })
+    }
+}
+
+impl http_body::Body for PacedBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                Poll::Ready(Some(this.watch.moved(bytes).map(|()| frame).map_err(Into::into)))
+            }
+            Poll::Ready(other) => Poll::Ready(other.map(|frame| frame.map_err(Into::into))),
+            Poll::Pending => this.watch.stuck(context).map(|slow| Some(Err(slow.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A connection whose reader must keep the pace.
+pub(crate) struct PacedStream<S> {
+    inner: S,
+    watch: Watch,
+}
+
+impl<S> PacedStream<S> {
+    pub(crate) fn new(inner: S, window: Duration) -> Self {
+        Self { inner, watch: Watch::over(window) }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> PacedStream<S> {
+    fn outcome(&mut self, wrote: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match wrote {
+            Poll::Ready(Ok(bytes)) => Poll::Ready(self.watch.moved(bytes).map(|()| bytes).map_err(late)),
+            Poll::Ready(failed) => Poll::Ready(failed),
+            Poll::Pending => self.watch.stuck(context).map(|slow| Err(late(slow))),
+        }
+    }
+}
+
+fn late(slow: TooSlow) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the reader is too slow: {slow}"))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.outcome(wrote, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.outcome(wrote, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::routing::{get, put};
+    use futures_util::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::sleep;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::server::{ServerOptions, serve_stream};
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn connect(router: Router) -> DuplexStream {
+        let (here, there) = tokio::io::duplex(1 << 10);
+        tokio::spawn(serve_stream(there, router, ServerOptions::default(), CancellationToken::new()));
+        here
+    }
+
+    async fn eat(request: Request) -> String {
+        let mut body = request.into_body().into_data_stream();
+        let mut bytes = 0;
+        while let Some(frame) = body.next().await {
+            match frame {
+                Ok(frame) => bytes += frame.len(),
+                Err(error) => return format!("after {bytes}: {error}"),
+            }
+        }
+        format!("all {bytes}")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_but_not_too_slow() {
+        // (bytes, every so many ms) → what the handler saw of 61,440 bytes
+        for (piece, every, seen) in [
+            (1024, 900, "all 61440"),
+            (1024, 1100, "after 27648: 27648 bytes came in 30 s"),
+            (1, 7000, "after 4: 4 bytes"),
+        ] {
+            let mut client = connect(Router::new().route("/", put(eat)));
+            client
+                .write_all(b"PUT / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 61440\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut reader, mut writer) = tokio::io::split(client);
+            let writing = tokio::spawn(async move {
+                for _ in 0..61_440 / piece {
+                    sleep(Duration::from_millis(every)).await; // waits: slowness is what is tested, on a paused clock
+                    if writer.write_all(&vec![0; piece]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut reply = String::new();
+            reader.read_to_string(&mut reply).await.unwrap();
+            assert!(reply.contains(seen), "{piece} bytes every {every} ms: {reply}");
+            writing.abort();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_handler_costs_the_sender_nothing() {
+        async fn late(request: Request) -> String {
+            sleep(100 * S).await; // waits: a handler that is busy, on a paused clock
+            eat(request).await
+        }
+        let mut client = connect(Router::new().route("/", put(late)));
+        client
+            .write_all(b"PUT / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc")
+            .await
+            .unwrap();
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.ends_with("all 3"), "{reply}");
+    }
+
+    /// Counts down when it is dropped: what a reply holds is free again.
+    struct Held(Arc<AtomicUsize>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stops_lets_go_of_what_its_reply_holds() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let counting = held.clone();
+        let router = Router::new().route(
+            "/",
+            get(move || async move {
+                counting.fetch_add(1, Ordering::SeqCst);
+                let guard = Held(counting);
+                Body::from_stream(futures_util::stream::repeat_with(move || {
+                    let _held = &guard;
+                    Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]))
+                }))
+            }),
+        );
+        let mut client = connect(router);
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut some = [0; 4096];
+        // A reader at 2 KiB/s is borne for as long as it likes.
+        for _ in 0..100 {
+            client.read_exact(&mut some).await.unwrap();
+            sleep(2 * S).await; // waits: slowness is what is tested, on a paused clock
+        }
+        assert_eq!(held.load(Ordering::SeqCst), 1);
+        let stopped = Instant::now();
+        while held.load(Ordering::SeqCst) == 1 && stopped.elapsed() < 100 * S {
+            sleep(S).await; // waits: for the server's patience to end, on a paused clock
+        }
+        assert_eq!(held.load(Ordering::SeqCst), 0, "still held");
+        assert!((29..=61).contains(&stopped.elapsed().as_secs()), "{:?}", stopped.elapsed());
+    }
+}

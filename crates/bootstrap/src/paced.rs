@@ -96,11 +96,12 @@ impl http_body::Body for PacedBody {
 pub(crate) struct PacedStream<S> {
     inner: S,
     watch: Watch,
+    lingering: Option<Linger>,
 }
 
 impl<S> PacedStream<S> {
     pub(crate) fn new(inner: S, window: Duration) -> Self {
-        Self { inner, watch: Watch::over(window) }
+        Self { inner, watch: Watch::over(window), lingering: None }
     }
 }
 
@@ -118,6 +119,16 @@ fn late(slow: TooSlow) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("the reader is too slow: {slow}"))
 }
 
+/// Most bytes that are read and forgotten when a connection closes, and how long for.
+const UNREAD_BYTES: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection that is closing while the other side still sends.
+struct Linger {
+    until: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -128,7 +139,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.outcome(wrote, context)
@@ -151,8 +162,31 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         Pin::new(&mut self.inner).poll_flush(context)
     }
 
+    /// Closes the sending half; then, if bytes arrived that nobody read, reads and forgets them for a moment.
+    ///
+    /// Closing a socket with unread bytes resets it, and the other side would lose the answer that says what was wrong with them.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
+            this.lingering = Some(Linger { until: Box::pin(tokio::time::sleep(LINGER)), bytes: 0 });
+        }
+        let Some(linger) = &mut this.lingering else { return Poll::Ready(Ok(())) };
+        let mut scratch = [0; 8 << 10];
+        while linger.bytes < UNREAD_BYTES {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.inner).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => linger.bytes += buffer.filled().len(),
+                Poll::Ready(_) => break,
+                // Nothing unread: the other side need not be waited for.
+                Poll::Pending if linger.bytes == 0 => break,
+                Poll::Pending => {
+                    ready!(linger.until.as_mut().poll(context));
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -39,7 +39,7 @@ pub struct ServerOptions {
     pub pace_window: Duration,
     /// How long requests may still take after shutdown began.
     pub drain: Duration,
-    /// Most bytes that are read ahead of a handler, and so the longest header (431 beyond it). Bodies that a handler gives are written from where they lie.
+    /// Most bytes that are read ahead of a handler, and so about the longest header (431 beyond twice that). Bodies that a handler gives are written from where they lie.
     pub buffer_bytes: usize,
 }
 

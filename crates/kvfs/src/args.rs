@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use bootstrap::settings::Sources;
+use crate::settings::SettingsError;
+use anyhow::Result;
+use bootstrap::settings::{Problem, Sources};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A distributed object store: replicated, durable when it says so, one binary.
@@ -302,8 +303,13 @@ fn sources(config: Option<&Path>) -> Result<Sources> {
     match config {
         None => Ok(sources),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            Ok(sources.with_file(&text)?)
+            let problem =
+                |expected: String| Problem { name: "--config".into(), value: path.display().to_string(), expected };
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| SettingsError(vec![problem(format!("a settings file that can be read: {error}"))]))?;
+            Ok(sources
+                .with_file(&text)
+                .map_err(|wrong| SettingsError(vec![Problem { name: path.display().to_string(), ..wrong }]))?)
         }
     }
 }

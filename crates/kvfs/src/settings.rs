@@ -102,7 +102,7 @@ pub type Read<T> = Result<(T, Vec<Resolved>)>;
 /// Reads the settings of `up`.
 pub fn up(sources: Sources) -> Read<Up> {
     let mut reader = Reader::new(sources);
-    let addr = reader.text("UP_ADDR", "127.0.0.1:8000");
+    let addr = listener(&mut reader, "UP_ADDR", "127.0.0.1:8000");
     let data_dir = directory(&mut reader, "UP_DATA_DIR", "./kvfs-data");
     let nodes: u32 = reader.parse("UP_NODES", 3, "a number of data nodes, 1 to 100");
     let ready_file = reader.optional("UP_READY_FILE").map(PathBuf::from);
@@ -129,7 +129,7 @@ pub fn node_name(number: u32) -> String {
 pub fn dn(sources: Sources) -> Read<Dn> {
     let mut reader = Reader::new(sources);
     let id = reader.text("DN_ID", "");
-    let addr = reader.text("DN_ADDR", "127.0.0.1:8080");
+    let addr = listener(&mut reader, "DN_ADDR", "127.0.0.1:8080");
     let data_dir = directory(&mut reader, "DN_DATA_DIR", "");
     let ready_file = reader.optional("DN_READY_FILE").map(PathBuf::from);
     let queue: u64 = reader.parse("DN_QUEUE_BYTES", 64 << 20, "a number of bytes");
@@ -148,7 +148,7 @@ pub fn dn(sources: Sources) -> Read<Dn> {
 /// Reads the settings of a coordinator.
 pub fn coord(sources: Sources) -> Read<Coord> {
     let mut reader = Reader::new(sources);
-    let addr = reader.text("COORD_ADDR", "127.0.0.1:9000");
+    let addr = listener(&mut reader, "COORD_ADDR", "127.0.0.1:9000");
     let data_dir = directory(&mut reader, "COORD_DATA_DIR", "./coord-data");
     let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
     let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
@@ -162,7 +162,7 @@ pub fn coord(sources: Sources) -> Read<Coord> {
 /// Reads the settings of a gateway.
 pub fn edge(sources: Sources) -> Read<Edge> {
     let mut reader = Reader::new(sources);
-    let addr = reader.text("EDGE_ADDR", "127.0.0.1:8000");
+    let addr = listener(&mut reader, "EDGE_ADDR", "127.0.0.1:8000");
     let coord_urls = addresses(&mut reader, "EDGE_COORD_URL");
     let data_dir = directory(&mut reader, "EDGE_DATA_DIR", "./edge-data");
     let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
@@ -271,6 +271,15 @@ fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Se
         sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
         ..defaults
     }
+}
+
+/// Where to listen: `host:port`, or `:port` for all interfaces.
+fn listener(reader: &mut Reader, name: &str, default: &str) -> String {
+    let address = reader.text(name, default);
+    if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        reader.problem(name, &address, "an address such as 127.0.0.1:8080, or :8080 for all interfaces");
+    }
+    address
 }
 
 /// A directory, as an absolute path, so that it stays the same wherever it is used or shown; empty if it is not set.

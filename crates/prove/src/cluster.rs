@@ -17,8 +17,8 @@ use tokio::process::{Child, Command};
 /// How long a process may take to be ready before a test gives up on it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// The secrets of a cluster of processes.
-const CLUSTER_SECRET: &str = "the secret of a cluster under test";
+/// The secret that the processes of a cluster under test share.
+pub const CLUSTER_SECRET: &str = "the secret of a cluster under test";
 const URL_SECRET: &str = "the url key of a cluster under test";
 const ADMIN_TOKEN: &str = "the admin token of a cluster under test";
 
@@ -110,6 +110,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.id()?))?.count())
+    }
+
     /// A line of `/proc/PID/status` in KiB, such as `VmHWM`, the most memory it ever had.
     pub fn memory_kib(&self, line: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
@@ -160,8 +165,8 @@ pub struct Fleet {
     ports: Vec<u16>,
     /// The data nodes.
     pub nodes: Vec<Option<Daemon>>,
-    /// The gateway, which lives as long as this does.
-    _edge: Daemon,
+    /// The gateway.
+    pub edge: Daemon,
     /// A client with its key.
     pub native: Native,
 }
@@ -185,7 +190,7 @@ impl Fleet {
         ];
         let edge = Daemon::start(dir, "edge", &["edge"], &variables).await?;
         let native = native(&edge.address, "v1", URL_SECRET);
-        Ok(Self { dir: dir.to_path_buf(), ports, nodes, _edge: edge, native })
+        Ok(Self { dir: dir.to_path_buf(), ports, nodes, edge, native })
     }
 
     /// A node's process.

@@ -6,6 +6,7 @@
 mod cluster;
 mod content;
 mod issue02;
+mod issue03;
 mod report;
 
 use std::process::ExitCode;
@@ -16,15 +17,31 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let issue = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
+    if issue == "hold" {
+        return helper(&rest);
+    }
     let quick = rest.iter().any(|argument| argument == "--quick");
     let only: Vec<&str> = rest.iter().filter(|argument| !argument.starts_with("--")).map(String::as_str).collect();
     let mut report = Report::new(quick, &only);
     match issue.as_str() {
         "02" | "2" => issue02::prove(&mut report),
+        "03" | "3" => issue03::prove(&mut report),
         other => {
-            eprintln!("error: nothing is to be proved for {other:?}; expected 02");
+            eprintln!("error: nothing is to be proved for {other:?}; expected 02 or 03");
             return ExitCode::from(2);
         }
     }
     report.close()
+}
+
+/// The other end of a section, as a program of its own.
+fn helper(arguments: &[String]) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(issue03::helper(arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,31 @@
+//! Issue 03: the worst input of an attacker, and the first minutes of a user.
+
+mod hostile;
+mod idle;
+mod requests;
+mod settings;
+mod slow;
+mod wire;
+
+use anyhow::Result;
+
+use crate::report::Report;
+
+/// Runs every section.
+pub fn prove(report: &mut Report) {
+    report.section("hostile", "wrong requests, each with its exact answer", |quick| run(hostile::run(quick)));
+    report.section("slow", "senders and readers that are too slow, and connections that do nothing", |quick| {
+        run(slow::run(quick))
+    });
+    report.section("settings", "wrong settings, each with its exact message", |_| run(settings::run()));
+}
+
+/// The other end of a section: a program of its own, so that its file descriptors are its own.
+pub async fn helper(arguments: &[String]) -> Result<()> {
+    idle::hold(arguments).await
+}
+
+/// Runs a section on a runtime of its own.
+fn run(section: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(section)
+}

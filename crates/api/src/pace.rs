@@ -67,7 +67,8 @@ mod tests {
     fn windows_of_waiting() {
         const S: Duration = Duration::from_secs(1);
         // (steps of (seconds waited, bytes), the step that ends it)
-        let table: [(&str, &[(u32, u64)], Option<usize>); 6] = [
+        type Steps = &'static [(u32, u64)];
+        let table: [(&str, Steps, Option<usize>); 6] = [
             ("silence", &[(30, 0)], Some(0)),
             ("just fast enough", &[(10, 10_240), (20, 20_480), (30, 30_720)], None),
             ("a byte too few", &[(10, 10_239), (20, 20_480)], Some(1)),

@@ -7,6 +7,8 @@
 
 pub mod access_log;
 pub mod durations;
+#[cfg(test)]
+mod fuzz;
 pub mod logging;
 mod paced;
 pub mod peer_layer;

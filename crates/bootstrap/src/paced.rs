@@ -52,14 +52,14 @@ impl Watch {
 }
 
 /// A request's body whose sender must keep the pace.
-pub struct PacedBody {
+pub(crate) struct PacedBody {
     inner: hyper::body::Incoming,
     watch: Watch,
 }
 
 impl PacedBody {
     /// `inner`, of which at least [`SLOWEST`] bytes a second must come over each `window` of waiting.
-    pub fn new(inner: hyper::body::Incoming, window: Duration) -> Body {
+    pub(crate) fn body(inner: hyper::body::Incoming, window: Duration) -> Body {
         Body::new(Self { inner, watch: Watch::over(window) })
     }
 }

@@ -117,7 +117,7 @@ where
 {
     let window = options.pace_window;
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        answer(router.clone(), request.map(|body| PacedBody::new(body, window)))
+        answer(router.clone(), request.map(|body| PacedBody::body(body, window)))
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -41,6 +41,8 @@ mod blocking;
 mod checkpoints;
 mod error;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod group;
 mod log;
 mod machine;

@@ -251,7 +251,7 @@ fn parse_ids(body: &[u8]) -> Result<Vec<ChunkId>, Failure> {
 }
 
 /// The range that the `Range` header asks for: one, with both ends.
-fn asked_range(headers: &HeaderMap) -> Result<Option<Range<u32>>, Failure> {
+pub(crate) fn asked_range(headers: &HeaderMap) -> Result<Option<Range<u32>>, Failure> {
     let Some(value) = headers.get(header::RANGE) else {
         return Ok(None);
     };

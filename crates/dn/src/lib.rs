@@ -12,6 +12,8 @@
 //! | [`poison`], [`room`], [`budget`] | When must a store stop writing: a failed sync, a full disk, too much at once? |
 
 pub mod budget;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod layout;
 pub mod node;

@@ -7,6 +7,8 @@
 mod auth;
 mod buckets;
 mod conditional;
+#[cfg(test)]
+mod fuzz;
 mod get;
 mod list;
 mod path;

@@ -276,7 +276,7 @@ fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Se
 /// Where to listen: `host:port`, or `:port` for all interfaces.
 fn listener(reader: &mut Reader, name: &str, default: &str) -> String {
     let address = reader.text(name, default);
-    if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         reader.problem(name, &address, "an address such as 127.0.0.1:8080, or :8080 for all interfaces");
     }
     address

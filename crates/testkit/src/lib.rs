@@ -2,6 +2,7 @@
 pub mod chunk_suite;
 pub mod clock;
 pub mod entropy;
+pub mod fuzz;
 pub mod mem_chunk_store;
 pub mod mem_tables;
 pub mod sim_disk;

@@ -241,9 +241,9 @@ impl raft_log::Types for Types {
 /// bit in a length would make that of a record in the middle, and drop all after it without a word. So the length is checked
 /// before it is believed.
 #[derive(Clone, Debug)]
-struct Payload {
-    kind: Kind,
-    body: bytes::Bytes,
+pub(crate) struct Payload {
+    pub(crate) kind: Kind,
+    pub(crate) body: bytes::Bytes,
 }
 
 impl Encode for Payload {

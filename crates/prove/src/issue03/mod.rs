@@ -1,5 +1,6 @@
 //! Issue 03: the worst input of an attacker, and the first minutes of a user.
 
+mod fuzz;
 mod hostile;
 mod idle;
 mod requests;
@@ -14,6 +15,9 @@ use crate::report::Report;
 /// Runs every section.
 pub fn prove(report: &mut Report) {
     report.section("hostile", "wrong requests, each with its exact answer", |quick| run(hostile::run(quick)));
+    if !report.quick {
+        report.section("fuzz", "every parser, a million times", |_| fuzz::run());
+    }
     report.section("slow", "senders and readers that are too slow, and connections that do nothing", |quick| {
         run(slow::run(quick))
     });

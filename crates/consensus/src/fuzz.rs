@@ -1,0 +1,48 @@
+//! Fuzz targets of what the log reads back from its files.
+
+use bolero::check;
+use raft_log::codeq::{Decode, Encode};
+use testkit::fuzz::{EXECUTIONS, damage};
+
+use crate::log::chunked::Payload;
+use crate::log::frame::{Operation, scan};
+use crate::record::{Ballot, Kind, Position};
+
+/// Damage never adds anything: what is read back is a beginning of what was written, or an error.
+#[test]
+fn log_frames() {
+    let at = |index| Position { term: 1, index };
+    let vote = Ballot { term: 1, granted: true, node: 1 };
+    let written = [
+        Operation::Vote(vote),
+        Operation::Append(vec![
+            (at(1), Kind::Commands, bytes::Bytes::from_static(b"one")),
+            (at(2), Kind::Blank, bytes::Bytes::new()),
+        ]),
+        Operation::TruncateAfter(Some(at(1))),
+        Operation::Purge(at(1), Some(vote)),
+    ];
+    let file: Vec<u8> = written.iter().zip(7..).flat_map(|(operation, nth)| operation.frame(nth)).collect();
+    check!().with_iterations(EXECUTIONS).for_each(|input: &[u8]| {
+        if let Ok(found) = scan(&damage(&file, input), 7) {
+            assert!(written.starts_with(&found.operations), "{:?}", found.operations);
+        }
+        if let Ok(found) = scan(input, 7) {
+            assert_eq!(found.operations, [], "noise holds no frame");
+        }
+    });
+}
+
+/// An entry whose head is damaged is an error before a byte of its body is believed; one whose body is damaged is as long as it was.
+#[test]
+fn log_entries() {
+    let mut written = Vec::new();
+    let body = bytes::Bytes::from_static(b"a batch of commands");
+    Payload { kind: Kind::Commands, body: body.clone() }.encode(&mut written).expect("memory takes all");
+    check!().with_iterations(EXECUTIONS).for_each(|input: &[u8]| {
+        if let Ok(found) = Payload::decode(damage(&written, input).as_slice()) {
+            assert_eq!((found.kind, found.body.len()), (Kind::Commands, body.len()));
+        }
+        drop(Payload::decode(input).map(|found| assert!(found.body.len() <= input.len())));
+    });
+}

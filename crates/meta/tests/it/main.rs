@@ -1,0 +1,4 @@
+//! The state machine from outside.
+
+mod fuzz;
+mod state_machine;

@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod metadata;
 pub mod pace;
 pub mod poison;
+pub mod request_id;
 pub mod routes;
 pub mod rpc;
 pub mod situation;

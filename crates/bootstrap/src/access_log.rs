@@ -1,15 +1,18 @@
-//! One log line a request, and an id by which the reply, the line and the caller's own log find each other.
+//! One log line and one measurement a request, and an id by which the reply, the line, the caller's own log and those of the
+//! processes that were asked on the way find each other.
 
 use std::sync::Arc;
 
 use api::routes::HEADER_REQUEST_ID;
-use api::{Clock, Entropy};
+use api::{Clock, Entropy, request_id};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
+
+use crate::metrics::{Metrics, operation};
 
 /// The id of a request; in its extensions, its log line and its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,19 +37,23 @@ impl RequestId {
 /// `inner`, with one line at `info` for each request: method, path without query, status, bytes, milliseconds, id.
 ///
 /// Bytes are what the reply announces (streams of unknown length say 0), milliseconds end when the reply's body begins.
-pub fn log(inner: Router, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Router {
-    inner.layer(from_fn_with_state((clock, entropy), line))
+pub fn log(inner: Router, metrics: Metrics, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Router {
+    inner.layer(from_fn_with_state((metrics, clock, entropy), line))
 }
 
-type Seams = (Arc<dyn Clock>, Arc<dyn Entropy>);
+type Seams = (Metrics, Arc<dyn Clock>, Arc<dyn Entropy>);
 
-async fn line(State((clock, entropy)): State<Seams>, mut request: Request, next: Next) -> Response {
+async fn line(State((metrics, clock, entropy)): State<Seams>, mut request: Request, next: Next) -> Response {
     let id = RequestId::take_or_draw(request.headers(), &*entropy);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
     let begun = clock.monotonic();
-    let mut response = next.run(request).await;
-    let ms = clock.monotonic().saturating_sub(begun).as_secs_f64() * 1e3;
+    let busy = metrics.begin();
+    let mut response = request_id::scope(Some(id.as_str().into()), next.run(request)).await;
+    drop(busy);
+    let took = clock.monotonic().saturating_sub(begun);
+    metrics.took(operation(&method, &path), response.status().as_u16(), took);
+    let ms = took.as_secs_f64() * 1e3;
     let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact().unwrap_or(0));
     tracing::info!(target: "access", %method, path, status, bytes, ms, id = id.as_str());
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -67,7 +74,7 @@ mod tests {
         for (given, kept) in
             [("abc-1.2_3", true), ("", false), ("a b", false), ("x\u{7f}", false), (&*"x".repeat(65), false)]
         {
-            let router = log(Router::new(), Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+            let router = log(Router::new(), Metrics::new(), Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
             let mut request = Request::new(Body::empty());
             if let Ok(value) = HeaderValue::from_bytes(given.as_bytes()) {
                 request.headers_mut().insert(HEADER_REQUEST_ID, value);

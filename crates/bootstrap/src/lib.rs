@@ -10,6 +10,7 @@ pub mod durations;
 #[cfg(test)]
 mod fuzz;
 pub mod logging;
+pub mod metrics;
 mod paced;
 pub mod peer_layer;
 pub mod real_disk;

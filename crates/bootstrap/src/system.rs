@@ -45,6 +45,19 @@ pub fn raise_file_limit() -> u64 {
     in_force.unwrap_or(u64::MAX)
 }
 
+/// Memory that this process has resident, in bytes; `None` where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Files and sockets that this process has open; `None` where the system does not say.
+pub fn open_files() -> Option<u64> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count() as u64)
+}
+
 /// The kernel's random bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;

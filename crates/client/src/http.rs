@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
-use api::Clock;
-use api::routes::{HEADER_AUTH, HEADER_CRC, HEADER_TIME};
+use api::routes::{HEADER_AUTH, HEADER_CRC, HEADER_REQUEST_ID, HEADER_TIME};
+use api::{Clock, request_id};
 use domain::peer_auth::{self, Signed};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -150,6 +150,9 @@ fn build(
     let length = announced_length(ask);
     if !length.is_empty() {
         header(header::CONTENT_LENGTH, &length);
+    }
+    if let Some(id) = request_id::current() {
+        header(HeaderName::from_static(HEADER_REQUEST_ID), &id);
     }
     if let Some(signature) = signature {
         header(HeaderName::from_static(HEADER_TIME), &signature.time_ms.to_string());

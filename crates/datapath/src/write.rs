@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{ChunkError, Stored};
+use api::{ChunkError, Stored, request_id};
 use bytes::Bytes;
 use domain::change::Written;
 use domain::record::ChunkRef;
@@ -142,11 +142,11 @@ impl<'a> Writing<'a> {
         let Some((id, peer)) = self.candidates.pop_front() else { return false };
         self.pending.push((id, peer.clone()));
         let (request, sender, nodes) = (self.request.clone(), self.sender.clone(), self.nodes.clone());
-        tokio::spawn(async move {
+        tokio::spawn(request_id::carry(async move {
             let answer = put(&nodes, &peer, &request).await;
             // Nobody listens any more if the write failed as a whole.
             sender.send((id, answer)).await.ok();
-        });
+        }));
         true
     }
 

@@ -17,4 +17,4 @@ mod reply;
 mod router;
 
 pub use auth::{Auth, UrlKeys};
-pub use router::{Edge, ROUTES, router};
+pub use router::{Counts, Edge, ROUTES, router};

@@ -30,6 +30,8 @@ struct ChunkJson {
 /// `PUT /v1/o/{bucket}/{key}`: stores the body as the object's next version.
 pub(crate) async fn put(edge: &Edge, name: ObjectName, parts: Parts, body: Body) -> Result<Response, Failure> {
     let request = request(edge, &name, &parts.headers)?;
+    let own_quorum = parts.headers.contains_key(routes::HEADER_W).then_some(request.write_quorum).flatten();
+    edge.counts.put(own_quorum);
     let body = body.into_data_stream().map(|frame| frame.map_err(body_error));
     let done = edge.objects.put(request, body).await?;
     Ok(render(edge, &name, done))
@@ -50,6 +52,7 @@ fn body_error(error: axum::Error) -> BodyError {
 /// `DELETE /v1/o/{bucket}/{key}`.
 pub(crate) async fn delete(edge: &Edge, name: ObjectName, parts: &Parts) -> Result<Response, Failure> {
     let when = conditional::precondition(&parts.headers).map_err(bad_argument)?;
+    edge.counts.delete();
     edge.objects.delete(&name, when).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

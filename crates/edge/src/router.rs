@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use bootstrap::metrics::{Counters, Metrics};
 use objects::Objects;
 
 use crate::auth::Auth;
@@ -34,6 +35,51 @@ pub struct Edge {
     pub auth: Auth,
     /// The time, for expiries.
     pub clock: Arc<dyn Clock>,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// What a gateway counts besides its requests, under the reference's names.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    puts: Counters,
+    gets: Counters,
+    deletes: Counters,
+    quorums: Counters,
+}
+
+impl Counts {
+    /// Registers them.
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            puts: metrics.counters("kvfs_put", "Objects put, past authentication", &["mode"]),
+            gets: metrics.counters("kvfs_get", "Objects found by GET", &["mode"]),
+            deletes: metrics.counters("kvfs_delete", "Deletes of objects, past authentication", &[]),
+            quorums: metrics.counters(
+                "kvfs_tunable_quorum",
+                "Requests that ask for a quorum of their own",
+                &["op", "value"],
+            ),
+        }
+    }
+
+    pub(crate) fn put(&self, write_quorum: Option<u8>) {
+        self.puts.count(&["replication"]);
+        if let Some(quorum) = write_quorum {
+            self.quorums.count(&["write", &quorum.to_string()]);
+        }
+    }
+
+    pub(crate) fn get(&self, read_quorum: u8) {
+        self.gets.count(&["replication"]);
+        if read_quorum > 1 {
+            self.quorums.count(&["read", &read_quorum.to_string()]);
+        }
+    }
+
+    pub(crate) fn delete(&self) {
+        self.deletes.count(&[]);
+    }
 }
 
 /// The native API.

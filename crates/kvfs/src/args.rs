@@ -39,6 +39,18 @@ pub struct Cli {
     /// What is logged to stderr: error, warn, info, debug, trace, or a filter like `coord=debug`.
     #[arg(long, global = true, env = "KVFS_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How it is logged: lines for people, or a JSON object a line.
+    #[arg(long, global = true, env = "KVFS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// In which form log lines are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line, for programs.
+    Json,
 }
 
 /// How a client finds its store.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use api::poison::EXIT_POISONED;
+use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 
 use crate::front::{Front, admin_auth};
-use crate::settings;
 use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
+use crate::{measure, settings};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -34,7 +35,10 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let shared = Arc::new(coordinator.clone());
     let (auth, secret) = (admin_auth(common), common.cluster_secret.clone());
     let front = Front::coordinator(shared.clone(), shared, auth, secret, world.clock.clone());
-    let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
+    let metrics = Metrics::new();
+    measure::coordinator(&metrics, Arc::new(coordinator.clone()));
+    let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
+    let router = metrics.serve(router);
     let address = server.address();
     tracing::info!(%address, "coordinator serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

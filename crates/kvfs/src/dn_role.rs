@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use api::poison::EXIT_POISONED;
+use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 
-use crate::settings;
 use crate::wiring::{World, write_ready_file};
+use crate::{measure, settings};
 
 /// Runs until a signal. Exits with 74 if a sync failed meanwhile: no supervisor should start it again before somebody looked.
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -28,7 +29,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         .await
         .with_context(|| format!("opening {}", settings.data_dir.display()))?;
     let router = dn::http::router(node.clone(), settings.common.cluster_secret.clone(), world.clock.clone());
-    let router = access_log::log(router, world.clock.clone(), world.entropy.clone());
+    let metrics = Metrics::new();
+    measure::node(&metrics, &node);
+    let router = metrics.serve(access_log::log(router, metrics.clone(), world.clock.clone(), world.entropy.clone()));
     let address = server.address();
     tracing::info!(id = settings.id, %address, "data node serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use api::poison::EXIT_POISONED;
 use api::{Admin, Metadata};
+use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
@@ -15,8 +16,8 @@ use edge::{Auth, UrlKeys};
 use objects::Objects;
 
 use crate::front::{Front, admin_auth};
-use crate::settings;
-use crate::settings::Edge;
+use crate::measure;
+use crate::settings::{self, Edge};
 use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
 
 /// Runs until a signal, or until a hosted coordinator's metadata fails (exit code 74).
@@ -44,13 +45,20 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = ready => {}
         () = stop.cancelled() => bail!("stopped before the gateway was ready: {}", objects.not_ready().unwrap_or_default()),
     }
-    let edge = edge::Edge { objects: objects.clone(), auth, clock: world.clock.clone() };
+    let metrics = Metrics::new();
+    measure::gateway(&metrics, &objects);
+    if let Some(coordinator) = &plane.hosted {
+        measure::coordinator(&metrics, Arc::new(coordinator.clone()));
+    }
+    let counts = edge::Counts::register(&metrics);
+    let edge = edge::Edge { objects: objects.clone(), auth, clock: world.clock.clone(), counts };
     let mut front = Front::gateway(edge::router(edge), plane.admin.clone(), admin_auth(&settings.common));
     if plane.hosted.is_some() {
         let secret = settings.common.cluster_secret.clone();
         front = front.with_coordinator(plane.meta.clone(), secret, world.clock.clone());
     }
-    let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
+    let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
+    let router = metrics.serve(router);
     let address = server.address();
     tracing::info!(%address, "gateway serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

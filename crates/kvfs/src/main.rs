@@ -7,6 +7,7 @@ mod dn_role;
 mod edge_role;
 mod front;
 mod home;
+mod measure;
 mod settings;
 mod up;
 mod wiring;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, LogFormat, Verb};
 
 /// Chunk buffers come and go by the thousand, on many threads: this allocator gives their pages back, where the system's keeps
 /// them scattered.
@@ -46,7 +47,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Up(_) | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
             let level = cli.log.as_deref();
-            bootstrap::logging::start(level).map_err(anyhow::Error::msg)?;
+            bootstrap::logging::start(level, cli.log_format == LogFormat::Json).map_err(anyhow::Error::msg)?;
         }
         _ => {}
     }

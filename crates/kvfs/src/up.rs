@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use api::poison::EXIT_POISONED;
+use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
@@ -17,13 +18,14 @@ use bytes::Bytes;
 use cli::ClientFile;
 use client::{Native, TcpConnector};
 use coord::Coordinator;
-use edge::{Auth, Edge, UrlKeys};
+use edge::{Auth, Counts, Edge, UrlKeys};
 use futures_util::future::try_join_all;
 use objects::Objects;
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
 use crate::home::{Home, Secrets};
+use crate::measure;
 use crate::settings::{self, Up};
 use crate::wiring::{HttpNodes, LocalNodes, World, first_key, open_group, start_coordinator, write_ready_file};
 
@@ -114,13 +116,17 @@ impl Store {
         begun: Instant,
     ) -> Result<ExitCode> {
         let address = server.address();
-        let edge =
-            Edge { objects: self.objects.clone(), auth: Auth::UrlKey(self.keys.clone()), clock: world.clock.clone() };
+        let metrics = Metrics::new();
+        measure::gateway(&metrics, &self.objects);
+        measure::coordinator(&metrics, Arc::new(self.coordinator.clone()));
+        let (auth, clock) = (Auth::UrlKey(self.keys.clone()), world.clock.clone());
+        let edge = Edge { objects: self.objects.clone(), auth, clock, counts: Counts::register(&metrics) };
         let admin = Arc::new(self.coordinator.clone());
         let token = coord::http::AdminAuth::Token(String::from_utf8_lossy(secrets.admin.expose()).into());
         let front = Front::gateway(edge::router(edge), admin.clone(), token);
         let front = front.with_coordinator(admin, Some(secrets.cluster.clone()), world.clock.clone());
-        let router = access_log::log(front.router(), world.clock.clone(), world.entropy.clone());
+        let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
+        let router = metrics.serve(router);
         let failed = self.coordinator.group().failed();
         let serving = tokio::spawn(server.run(router, ServerOptions::default(), stop.clone()));
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use api::metadata::{Found, Located};
+use api::request_id;
 use bytes::Bytes;
 use datapath::{Part, ReadError, Reservation};
 use domain::record::{ObjectName, ObjectRow};
@@ -120,6 +121,7 @@ impl ObjectReader {
             body: self.found.row.body,
             read_quorum: self.request.read_quorum,
             floor: tokio::sync::Mutex::new((self.work, Instant::now())),
+            request_id: request_id::current(),
         };
         let parts = parts_of(&self.found.first, 0, 0, &range);
         let end_of_first: u64 = self.found.first.iter().map(|chunk| u64::from(chunk.chunk.length)).sum();
@@ -244,11 +246,17 @@ struct Source {
     read_quorum: u8,
     /// What keeps the bytes from being deleted, and since when.
     floor: tokio::sync::Mutex<(Work, Instant)>,
+    request_id: Option<Arc<str>>,
 }
 
 impl Source {
     /// Fetches a part into room that the caller has, or that is waited for. The bytes keep their room until they are sent.
     async fn fetch(self: Arc<Self>, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
+        // A body is read after its handler has returned, and so outside of the request's scope.
+        request_id::scope(self.request_id.clone(), self.fetch_now(part, room)).await
+    }
+
+    async fn fetch_now(&self, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
         self.renew_floor().await?;
         let settings = self.objects.settings();
         let room = match room {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::pace::{self, Pace};
+use api::request_id;
 use bytes::{Bytes, BytesMut};
 use datapath::{ByteBudget, Hold, Reservation, WriteError, WriteRequest};
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
@@ -168,7 +169,7 @@ impl<'a> Upload<'a> {
         let class = self.objects.class();
         let request = WriteRequest { chunk, class, bytes, copies, quorum: self.quorum, hold };
         let (nodes, late) = (self.objects.inner.nodes.clone(), self.objects.inner.late.clone());
-        self.flying.push_back(tokio::spawn(async move { nodes.write(request, &late).await }));
+        self.flying.push_back(tokio::spawn(request_id::carry(async move { nodes.write(request, &late).await })));
         Ok(())
     }
 

@@ -129,6 +129,12 @@ impl Objects {
         &self.inner.settings
     }
 
+    /// Bytes of the body budget that are taken, and how many requests wait for some.
+    pub fn budget_use(&self) -> (usize, usize) {
+        let budget = &self.inner.budget;
+        (self.inner.settings.budget_bytes.saturating_sub(budget.free()), budget.waiting())
+    }
+
     /// Gives the lease back. Call last: no put or get works afterwards.
     pub async fn close(&self) {
         self.inner.keeper.close(&*self.inner.meta).await;

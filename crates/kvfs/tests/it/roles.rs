@@ -1,6 +1,6 @@
 //! The roles alone: data nodes, a coordinator and gateways as processes of their own.
 
-use super::support::{Running, kvfs};
+use super::support::{Running, exchange, kvfs};
 
 const SECRET: &str = "the secret of a cluster under test";
 const URL: &str = "the url key of a cluster under test";
@@ -74,4 +74,55 @@ fn a_role_that_strangers_could_reach_wants_a_secret() {
     assert!(code == Some(2) && text.contains("16 bytes") && !text.contains("short\""), "{text}");
     let (code, text) = start("edge", &[("EDGE_CHUNK_MODE", "cdc"), ("EDGE_TLS_CERT", "x.pem")]);
     assert!(code == Some(2) && text.contains("not built"), "{text}");
+}
+
+/// A put through a gateway, with the caller's own id: the gateway, the coordinator and the nodes all log it.
+#[test]
+fn one_request_id_is_in_every_log_and_what_happened_in_the_metrics() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    let common = [
+        ("KVFS_CLUSTER_SECRET", SECRET),
+        ("KVFS_ADMIN_TOKEN", TOKEN),
+        ("EDGE_URLKEY_SECRET", URL),
+        ("KVFS_LOG", "info"),
+        ("KVFS_LOG_FORMAT", "json"),
+    ];
+    let start = |name: &str, role: &str, more: &[(&str, &str)]| {
+        Running::start(dir, name, &[role], &common.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let names = ["dn1", "dn2", "dn3"];
+    let node = |name: &&str| start(name, "dn", &[("DN_ID", name), ("DN_ADDR", "127.0.0.1:0"), ("DN_DATA_DIR", name)]);
+    let nodes: Vec<_> = names.iter().map(node).collect();
+    let list = nodes.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(",");
+    let coord = start("coord", "coord", &[("COORD_ADDR", "127.0.0.1:0"), ("COORD_DNS", &list)]);
+    let edge = start("edge", "edge", &[("EDGE_ADDR", "127.0.0.1:0"), ("EDGE_COORD_URL", &coord.address)]);
+
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let sig = domain::urlkey::sign(URL.as_bytes(), "PUT", b"/v1/o/b/k", now + 60);
+    let target = format!("/v1/o/b/k?sig={sig}&exp={}", now + 60);
+    let headers = [("X-Request-Id", "my-own-id"), ("X-KVFS-W", "3")];
+    let put = exchange(&edge.address, "PUT", &target, &headers, b"hello");
+    assert_eq!((put.status, put.header("x-request-id").as_str()), (201, "my-own-id"), "{put:?}");
+    for name in ["dn1", "dn2", "dn3", "coord", "edge"] {
+        let log = std::fs::read_to_string(dir.join(format!("{name}.log"))).unwrap();
+        let mut lines =
+            log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object a line"));
+        assert!(lines.any(|line| line["id"] == "my-own-id"), "{name}: {log}");
+    }
+    let metrics = |address: &str| String::from_utf8(exchange(address, "GET", "/metrics", &[], b"").body).unwrap();
+    let expected = [
+        (&edge.address, "kvfs_put_total{mode=\"replication\"} 1"),
+        (&edge.address, "kvfs_tunable_quorum_total{op=\"write\",value=\"3\"} 1"),
+        (&edge.address, "kvfs_dns_runtime 3"),
+        (&edge.address, "kvfs_ready 1"),
+        (&edge.address, "kvfs_request_duration_seconds_count{operation=\"object.put\",status=\"2xx\"} 1"),
+        (&coord.address, "kvfs_coord_objects 1"),
+        (&nodes[0].address, "kvfs_dn_chunks 1"),
+        (&nodes[0].address, "kvfs_request_duration_seconds_count{operation=\"chunk.put\",status=\"2xx\"} 1"),
+    ];
+    for (address, line) in expected {
+        let text = metrics(address);
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
 }

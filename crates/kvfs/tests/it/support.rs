@@ -123,29 +123,38 @@ impl Store {
 
     /// A request as it is given.
     pub fn raw(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: kvfs\r\nConnection: close\r\n");
-        if !body.is_empty() || matches!(method, "PUT" | "POST") {
-            head += &format!("Content-Length: {}\r\n", body.len());
-        }
-        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
-        self.bytes(&[head.as_bytes(), b"\r\n", body].concat())
+        exchange(&self.up.address, method, target, headers, body)
     }
 
     /// Sends bytes and reads to the end.
     pub fn bytes(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(&self.up.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
-        // A server may answer and close before it has read everything.
-        stream.write_all(request).ok();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok();
-        Answer::parse(answer)
+        send(&self.up.address, request)
     }
 
     /// Runs `kvfs` in the store's directory.
     pub fn kvfs(&self, arguments: &[&str]) -> Output {
         kvfs(self.dir.path()).args(arguments).output().unwrap()
     }
+}
+
+/// A request to whoever listens at `address`.
+pub fn exchange(address: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: kvfs\r\nConnection: close\r\n");
+    if !body.is_empty() || matches!(method, "PUT" | "POST") {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
+    headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    send(address, &[head.as_bytes(), b"\r\n", body].concat())
+}
+
+fn send(address: &str, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    // A server may answer and close before it has read everything.
+    stream.write_all(request).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    Answer::parse(answer)
 }
 
 /// The binary, in a directory, with an empty environment.

@@ -1,0 +1,100 @@
+//! What each role shows at `/metrics` besides its requests: read from the parts when somebody asks.
+
+use std::sync::Arc;
+
+use api::{Admin, ChunkStore};
+use bootstrap::metrics::{Gauge, Metrics};
+use domain::view::Health;
+use objects::Objects;
+
+/// A gateway: its body budget, and the nodes it knows.
+pub fn gateway(metrics: &Metrics, objects: &Objects) {
+    let taken = metrics.gauge("kvfs_chunker_pool_bytes", "Bytes of the body budget that requests hold");
+    let waiting = metrics.gauge("kvfs_body_budget_waiting", "Requests that wait for room in the body budget");
+    let nodes = metrics.gauge("kvfs_dns_runtime", "Registered data nodes");
+    let healthy = metrics.gauge("kvfs_dns_healthy", "Data nodes whose probes go well");
+    let ready = metrics.gauge("kvfs_ready", "1 if the gateway takes writes");
+    let objects = objects.clone();
+    metrics.before_each_scrape(move || {
+        let (bytes, requests) = objects.budget_use();
+        let view = objects.view();
+        taken.set(bytes as u64);
+        waiting.set(requests as u64);
+        nodes.set(view.nodes.len() as u64);
+        healthy.set(view.nodes.iter().filter(|node| node.health == Health::Up).count() as u64);
+        ready.set(u64::from(objects.not_ready().is_none()));
+        std::future::ready(())
+    });
+}
+
+/// A coordinator: its tables, its queues, its log.
+pub fn coordinator(metrics: &Metrics, admin: Arc<dyn Admin>) {
+    let gauge = |name: &str, help: &str| metrics.gauge(name, help);
+    let rows = [
+        gauge("kvfs_objects", "Objects"),
+        gauge("kvfs_coord_objects", "Objects"),
+        gauge("kvfs_coord_buckets", "Buckets"),
+        gauge("kvfs_coord_chunks", "Chunk records"),
+        gauge("kvfs_coord_leases", "Leases of gateways"),
+        gauge("kvfs_coord_log_bytes", "Size of the log's files"),
+    ];
+    let state = [
+        gauge("kvfs_degraded_chunks", "Chunks with fewer good copies than wanted"),
+        gauge("kvfs_misplaced_chunks", "Chunks with copies where placement does not want them"),
+        gauge("kvfs_garbage_chunks", "Chunks that nothing refers to, waiting to be deleted"),
+        gauge("kvfs_trash_bodies", "Bodies without an object, waiting to be emptied"),
+        gauge("kvfs_gc_deleted_copies", "Copies that garbage collection deleted since the start"),
+        gauge("kvfs_gc_spared_copies", "Copies that somebody touched in time"),
+        gauge("kvfs_coord_term", "Raft term"),
+        gauge("kvfs_coord_applied_index", "Last log entry that was applied"),
+        gauge("kvfs_coord_checkpointed_index", "Last log entry that the tables hold durably"),
+    ];
+    metrics.before_each_scrape(move || {
+        let (admin, rows, state) = (admin.clone(), rows.clone(), state.clone());
+        async move {
+            let info = admin.meta_info().await.ok();
+            set(
+                &rows,
+                info.map(|info| [info.objects, info.objects, info.buckets, info.chunks, info.leases, info.file_bytes]),
+            );
+            let status = admin.status().await.ok();
+            let numbers = status.map(|status| {
+                let (gc, log) = (status.gc, status.consensus);
+                let queues = [status.degraded, status.misplaced, status.garbage, status.trash];
+                let [degraded, misplaced, garbage, trash] = queues;
+                [degraded, misplaced, garbage, trash, gc.copies, gc.spared, log.term, log.applied, log.checkpointed]
+            });
+            set(&state, numbers);
+        }
+    });
+}
+
+/// A data node: what it holds, and its room.
+pub fn node(metrics: &Metrics, node: &dn::Node) {
+    let gauges = [
+        metrics.gauge("kvfs_dn_chunks", "Chunks on the node"),
+        metrics.gauge("kvfs_dn_free_bytes", "Free bytes of its disk"),
+        metrics.gauge("kvfs_dn_total_bytes", "All bytes of its disk"),
+        metrics.gauge("kvfs_dn_reserve_bytes", "Free bytes below which it takes no more puts"),
+        metrics.gauge("kvfs_dn_poisoned", "1 after a failed sync: it serves verified reads only"),
+    ];
+    let node = node.clone();
+    metrics.before_each_scrape(move || {
+        let (node, gauges) = (node.clone(), gauges.clone());
+        async move {
+            let status = node.status().await.ok();
+            let numbers = status.map(|status| {
+                let poisoned = u64::from(status.poisoned.is_some());
+                [status.chunks, status.free_bytes, status.total_bytes, status.reserve_bytes, poisoned]
+            });
+            set(&gauges, numbers);
+        }
+    });
+}
+
+fn set<const N: usize>(gauges: &[Gauge; N], values: Option<[u64; N]>) {
+    match values {
+        Some(values) => gauges.iter().zip(values).for_each(|(gauge, value)| gauge.set(value)),
+        None => gauges.iter().for_each(Gauge::unknown),
+    }
+}

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::output::{Output, human};
+use crate::progress::Progress;
 use crate::target::Target;
 
 /// How much of a file is read at once.
@@ -53,16 +54,21 @@ pub async fn put(
     if options.create_only {
         header("if-none-match", "*")?;
     }
+    let progress;
     let answer = if source == Path::new("-") {
-        native.put(&target.bucket, &target.key, None, headers, pieces(tokio::io::stdin())).await
+        progress = Progress::of_one(None);
+        native.put(&target.bucket, &target.key, None, headers, pieces(tokio::io::stdin(), progress.clone())).await
     } else {
         let file = tokio::fs::File::open(source).await.with_context(|| format!("opening {}", source.display()))?;
         let metadata = file.metadata().await?;
         if !metadata.is_file() {
             bail!("{} is not a file", source.display());
         }
-        native.put(&target.bucket, &target.key, Some(metadata.len()), headers, pieces(file)).await
+        progress = Progress::of_one(Some(metadata.len()));
+        let body = pieces(file, progress.clone());
+        native.put(&target.bucket, &target.key, Some(metadata.len()), headers, body).await
     };
+    progress.end();
     output.write(out, &answer?, |out, answer: &PutAnswer| {
         let PutAnswer { bucket, key, size, version, .. } = answer;
         writeln!(out, "stored {bucket}/{key}: {} as version {version}", human(*size))
@@ -71,13 +77,15 @@ pub async fn put(
 }
 
 /// A reader's bytes as a stream of pieces.
-fn pieces<R: AsyncRead + Unpin + Send + Sync + 'static>(
+pub(crate) fn pieces<R: AsyncRead + Unpin + Send + Sync + 'static>(
     reader: R,
+    progress: Progress,
 ) -> impl Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static {
-    futures_util::stream::try_unfold(reader, |mut reader| async move {
+    futures_util::stream::try_unfold((reader, progress), |(mut reader, progress)| async move {
         let mut piece = BytesMut::with_capacity(READ_BYTES);
         let read = reader.read_buf(&mut piece).await?;
-        Ok((read > 0).then(|| (piece.freeze(), reader)))
+        progress.moved(read as u64);
+        Ok((read > 0).then(|| (piece.freeze(), (reader, progress))))
     })
 }
 
@@ -94,7 +102,7 @@ pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, r
     match destination.filter(|path| *path != Path::new("-")) {
         None => {
             let mut out = tokio::io::stdout();
-            let bytes = copy(download, &mut out).await?;
+            let bytes = copy(download, &mut out, &Progress::quiet()).await?;
             out.flush().await?;
             Ok(bytes)
         }
@@ -103,16 +111,20 @@ pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, r
                 true => path.join(last_part(&target.key)?),
                 false => path.to_path_buf(),
             };
-            into_file(download, &path).await
+            let progress = Progress::of_one(download.length);
+            let copied = into_file(download, &path, &progress).await;
+            progress.end();
+            copied
         }
     }
 }
 
-async fn into_file(download: Download, path: &Path) -> Result<u64> {
+/// Writes a download beside `path`, and renames it there once it is complete.
+pub(crate) async fn into_file(download: Download, path: &Path, progress: &Progress) -> Result<u64> {
     let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
     let part = PathBuf::from(path).with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
     let mut file = tokio::fs::File::create(&part).await.with_context(|| format!("creating {}", part.display()))?;
-    let copied = match copy(download, &mut file).await {
+    let copied = match copy(download, &mut file, progress).await {
         Ok(bytes) => file.flush().await.map(|()| bytes).map_err(Into::into),
         Err(error) => Err(error),
     };
@@ -128,11 +140,16 @@ async fn into_file(download: Download, path: &Path) -> Result<u64> {
     }
 }
 
-async fn copy(mut download: Download, out: &mut (dyn tokio::io::AsyncWrite + Send + Unpin)) -> Result<u64> {
+async fn copy(
+    mut download: Download,
+    out: &mut (dyn tokio::io::AsyncWrite + Send + Unpin),
+    progress: &Progress,
+) -> Result<u64> {
     let mut bytes = 0;
     while let Some(piece) = download.next().await? {
         out.write_all(&piece).await.context("writing what was fetched")?;
         bytes += piece.len() as u64;
+        progress.moved(piece.len() as u64);
     }
     match download.length {
         Some(length) if length != bytes => bail!("{bytes} of {length} bytes came; try again"),
@@ -140,7 +157,8 @@ async fn copy(mut download: Download, out: &mut (dyn tokio::io::AsyncWrite + Sen
     }
 }
 
-fn last_part(key: &[u8]) -> Result<String> {
+/// What a key gives as a file's name: its last part that is one.
+pub(crate) fn last_part(key: &[u8]) -> Result<String> {
     let key = String::from_utf8_lossy(key).into_owned();
     match key.rsplit('/').find(|part| !part.is_empty() && *part != "." && *part != "..") {
         Some(part) => Ok(part.to_string()),

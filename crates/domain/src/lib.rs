@@ -7,6 +7,7 @@
 pub mod change;
 pub mod chunking;
 pub mod codec;
+pub mod etag;
 pub mod id;
 pub mod merkle;
 pub mod names;

@@ -116,6 +116,32 @@ pub enum Verb {
         #[arg(long)]
         range: Option<String>,
     },
+    /// Copy files and directories into the store, or out of it.
+    #[command(after_help = "\
+Examples:
+  kvfs cp -r photos backup/photos      every file below photos, as backup/photos/...
+  kvfs cp -r backup/photos restored    and back
+  kvfs cp notes.txt b/notes.txt        one file
+  kvfs cp kvfs:b/notes.txt copy.txt    `kvfs:` where a file of the object's name exists here
+
+What is equal already (same size, same entity tag) is not copied again: run an interrupted copy once more and it goes on.
+Symbolic links and devices are left out and counted; empty directories are not kept. A key that is no file name (.., //)
+is reported and not fetched.")]
+    Cp {
+        /// A file or directory here, or BUCKET/KEY.
+        source: String,
+        /// BUCKET/KEY, or a file or directory here.
+        destination: String,
+        /// Everything below a directory, or below a key.
+        #[arg(short, long)]
+        recursive: bool,
+        /// Files at the same time.
+        #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: u16,
+        /// Copy what is equal too.
+        #[arg(long)]
+        force: bool,
+    },
     /// List buckets, or a bucket's objects.
     Ls {
         /// BUCKET or BUCKET/PREFIX; nothing lists buckets.
@@ -164,6 +190,18 @@ pub enum Verb {
         /// What to do.
         #[command(subcommand)]
         verb: ConfigVerb,
+    },
+    /// Print the completions of a shell, to be put where it looks for them.
+    #[command(after_help = "Example: kvfs completions bash > ~/.local/share/bash-completion/completions/kvfs")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    #[command(after_help = "Example: kvfs man ~/.local/share/man/man1")]
+    Man {
+        /// The directory, which is made if need be.
+        directory: PathBuf,
     },
     /// Metadata: info.
     Meta {

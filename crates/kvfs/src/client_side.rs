@@ -10,6 +10,7 @@ use api::AdminError;
 use bootstrap::settings::Sources;
 use bootstrap::{SystemClock, durations};
 use cli::buckets::Layout;
+use cli::copy::CopyOptions;
 use cli::objects::PutOptions;
 use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
@@ -17,6 +18,7 @@ use http::StatusCode;
 
 use crate::args::{ConfigVerb, Format, MetaVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
+use crate::manual;
 use crate::settings::{self, SettingsError};
 
 /// Carries a client's verb out.
@@ -29,6 +31,8 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
     let terminal = stdout.is_terminal();
     let mut out = std::io::BufWriter::new(stdout);
     let done = match verb {
+        Verb::Completions { shell } => manual::completions(shell, &mut out),
+        Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
         Verb::Node { .. } | Verb::Status | Verb::Meta { .. } => administer(verb, reach, output, &mut out).await,
         verb => use_objects(verb, reach, output, terminal, &mut out).await,
@@ -61,6 +65,10 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
                 }
                 _ => Ok(()),
             }
+        }
+        Verb::Cp { source, destination, recursive, jobs, force } => {
+            let options = CopyOptions { recursive, jobs: jobs.into(), force };
+            cli::copy::cp(&native, &source, &destination, &options, output, out).await
         }
         Verb::Ls { target } => {
             let target = target.as_deref().map(Target::prefix).transpose()?;

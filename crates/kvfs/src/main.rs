@@ -7,6 +7,7 @@ mod dn_role;
 mod edge_role;
 mod front;
 mod home;
+mod manual;
 mod measure;
 mod settings;
 mod up;

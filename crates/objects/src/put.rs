@@ -16,7 +16,8 @@ use api::request_id;
 use bytes::{Bytes, BytesMut};
 use datapath::{ByteBudget, Hold, Reservation, WriteError, WriteRequest};
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
-use domain::id::{CrcStream, hex};
+use domain::etag::EtagHasher;
+use domain::id::CrcStream;
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
 use domain::{ChunkId, LogPosition};
 use futures_util::{Stream, StreamExt};
@@ -93,7 +94,7 @@ struct Upload<'a> {
     quorum: u8,
     announced: Option<u64>,
     received: u64,
-    etag: Etag,
+    etag: EtagHasher,
     flying: VecDeque<JoinHandle<Result<Written, WriteError>>>,
     written: Vec<Written>,
     uncommitted_since: Option<Instant>,
@@ -109,7 +110,7 @@ impl<'a> Upload<'a> {
             quorum,
             announced: request.length,
             received: 0,
-            etag: Etag::default(),
+            etag: EtagHasher::default(),
             flying: VecDeque::new(),
             written: Vec::new(),
             uncommitted_since: None,
@@ -262,29 +263,6 @@ struct Room {
     reservation: Reservation,
 }
 
-/// The entity tag: of one chunk its SHA-256, of several the SHA-256 over theirs and their number.
-#[derive(Default)]
-struct Etag {
-    first: Option<ChunkId>,
-    over: Sha256,
-    chunks: u64,
-}
-
-impl Etag {
-    fn add(&mut self, id: &ChunkId) {
-        self.first.get_or_insert(*id);
-        self.over.update(id.as_bytes());
-        self.chunks += 1;
-    }
-
-    fn finish(self) -> String {
-        match (self.chunks, self.first) {
-            (0 | 1, first) => first.unwrap_or_else(|| ChunkId::of(b"")).to_hex(),
-            (chunks, _) => format!("{}-{chunks}", hex(&self.over.finalize())),
-        }
-    }
-}
-
 /// The slowest that a body may come while somebody waits for room, in bytes a second: it holds a chunk's worth that another could use.
 const SLOWEST_WHEN_SHORT: u64 = 64 << 10;
 
@@ -302,7 +280,11 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S>
     }
 
     /// The next chunk: `bytes` long unless the body ends before; `None` at its end.
-    async fn next_chunk(&mut self, bytes: usize, etag: &mut Etag) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
+    async fn next_chunk(
+        &mut self,
+        bytes: usize,
+        etag: &mut EtagHasher,
+    ) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
         let mut gathered = Gathered::new(bytes);
         while gathered.missing() > 0 {
             if self.spare.is_empty() {

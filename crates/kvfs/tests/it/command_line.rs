@@ -140,3 +140,77 @@ fn a_second_store_in_the_same_directory_is_refused() {
     assert!(text.contains("another process") || text.contains("lock"), "{text}");
     assert_eq!(store.raw("GET", "/readyz", &[], b"").status, 200);
 }
+
+#[test]
+fn directories_go_up_and_come_back_and_what_is_equal_stays() {
+    let store = Store::start();
+    let home = store.dir.path();
+    let files: [(&str, Vec<u8>); 5] = [
+        ("a", b"one".to_vec()),
+        ("deep/er/b", vec![7; 100_000]),
+        ("deep/empty", vec![]),
+        ("sp ace/\u{e9}", b"two".to_vec()),
+        ("large", (0..9_000_000_u32).map(|n| (n ^ (n >> 8)) as u8).collect()),
+    ];
+    for (name, bytes) in &files {
+        let path = home.join("from").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("a", home.join("from/link")).unwrap();
+    let cp = |arguments: &[&str]| {
+        let output = store.kvfs(&[&["cp", "--output", "json"], arguments].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let count = |name: &str| json[name].as_u64().unwrap();
+        (output.status.code().unwrap(), count("copied"), count("equal"), count("skipped"), count("failed"))
+    };
+    assert_eq!(cp(&["-r", "from", "b/p"]), (0, 5, 0, 1, 0));
+    assert_eq!(cp(&["-r", "from", "b/p/"]), (0, 0, 5, 1, 0), "again: all is there");
+    std::fs::write(home.join("from/a"), b"ONE").unwrap();
+    assert_eq!(cp(&["-r", "from", "b/p"]), (0, 1, 4, 1, 0), "as long, and not the same");
+    assert_eq!(cp(&["-r", "--force", "from", "b/p"]), (0, 5, 0, 1, 0));
+
+    assert_eq!(cp(&["-r", "b/p", "to"]), (0, 5, 0, 0, 0));
+    for (name, bytes) in files.iter().skip(1) {
+        assert_eq!(&std::fs::read(home.join("to").join(name)).unwrap(), bytes, "{name}");
+    }
+    std::fs::write(home.join("to/large"), b"half of it").unwrap();
+    assert_eq!(cp(&["-r", "b/p", "to"]), (0, 1, 4, 0, 0), "an interrupted copy goes on");
+
+    // Keys that are no file names stay where they are, and are told of.
+    for key in ["/v1/o/b/q/../../evil", "/v1/o/b/q/a//b", "/v1/o/b/q/fine", "/v1/o/b/q/fine/below"] {
+        assert_eq!(store.ask("PUT", key, &[], b"x").status, 201);
+    }
+    let (code, copied, _, _, failed) = cp(&["-r", "b/q", "out/of"]);
+    assert_eq!((code, copied + failed, failed >= 3), (1, 4, true));
+    assert!(!home.join("evil").exists() && !home.join("out/evil").exists());
+
+    assert_eq!(cp(&["from/a", "b/single"]), (0, 1, 0, 0, 0));
+    assert_eq!(cp(&["b/single", "copy"]), (0, 1, 0, 0, 0));
+    assert_eq!(std::fs::read(home.join("copy")).unwrap(), b"ONE");
+    for (arguments, says) in [
+        (["from", "b/x"], "copy it with -r"),
+        (["./nothing", "b/x"], "there is no ./nothing here"),
+        (["b/none", "x"], "object not found"),
+    ] {
+        let output = store.kvfs(&["cp", arguments[0], arguments[1]]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(says), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = kvfs(dir.path()).args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("write-quorum"), "{shell}: {script}");
+    }
+    let output = kvfs(dir.path()).args(["man", "pages"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for page in ["kvfs.1", "kvfs-put.1", "kvfs-cp.1", "kvfs-node-add.1"] {
+        let text = std::fs::read_to_string(dir.path().join("pages").join(page)).unwrap();
+        assert!(text.starts_with(".ie") || text.contains(".TH"), "{page}: {text}");
+    }
+}

@@ -1,9 +1,12 @@
-//! One token that says "finish what you began", cancelled by ctrl-c or SIGTERM.
+//! One token that says "finish what you began", cancelled by ctrl-c or SIGTERM, or by the end of whoever supervises this process.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Set in a process that must not outlive the one that started it: it stops when its standard input ends.
+pub const SUPERVISED: &str = "KVFS_SUPERVISED";
 
 /// A token that the first SIGINT or SIGTERM cancels; a second one ends the process at once, with exit code 130.
 ///
@@ -26,5 +29,13 @@ pub fn on_signals() -> io::Result<CancellationToken> {
             cancelled.cancel();
         }
     });
+    if std::env::var_os(SUPERVISED).is_some() {
+        let orphaned = token.clone();
+        // A thread of its own: a blocking read cannot be taken back, and must not keep the runtime from ending.
+        std::thread::spawn(move || {
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+            orphaned.cancel();
+        });
+    }
     Ok(token)
 }

@@ -82,8 +82,20 @@ pub enum Format {
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Run a whole store in one process: data nodes, coordinator and gateway.
-    Up(UpFlags),
+    /// Run a whole store: data nodes, coordinator and gateway, in one process.
+    #[command(after_help = "\
+Examples:
+  kvfs up                           a store on 127.0.0.1:8000, data under ./kvfs-data
+  kvfs up --nodes 5 --replicas 3    five data nodes, three copies of each chunk
+  kvfs up --processes               each part a process of its own, restarted if it dies")]
+    Up {
+        /// Settings.
+        #[command(flatten)]
+        flags: UpFlags,
+        /// Run each part as a process of its own, shown with its pid; one that dies is started again.
+        #[arg(long)]
+        processes: bool,
+    },
     /// Run a data node.
     Dn(DnFlags),
     /// Run a coordinator.

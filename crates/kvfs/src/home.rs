@@ -30,6 +30,11 @@ impl Home {
         self.0.join("meta")
     }
 
+    /// The ports that `up --processes` chose.
+    pub fn ports_file(&self) -> PathBuf {
+        self.0.join("ports.toml")
+    }
+
     /// How clients find this store.
     pub fn client_file(&self) -> PathBuf {
         self.0.join("client.toml")

@@ -9,6 +9,7 @@ mod front;
 mod home;
 mod manual;
 mod measure;
+mod processes;
 mod settings;
 mod up;
 mod wiring;
@@ -46,14 +47,15 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
-        Verb::Up(_) | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
+        Verb::Up { .. } | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
             let level = cli.log.as_deref();
             bootstrap::logging::start(level, cli.log_format == LogFormat::Json).map_err(anyhow::Error::msg)?;
         }
         _ => {}
     }
     match cli.verb {
-        Verb::Up(flags) => up::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Up { flags, processes: false } => up::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Up { flags, processes: true } => processes::run(flags.sources(cli.config.as_deref())?).await,
         Verb::Dn(flags) => dn_role::run(flags.sources(cli.config.as_deref())?).await,
         Verb::Coord(flags) => coord_role::run(flags.sources(cli.config.as_deref())?).await,
         Verb::Edge(flags) => edge_role::run(flags.sources(cli.config.as_deref())?).await,

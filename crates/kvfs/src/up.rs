@@ -39,6 +39,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let stop = shutdown::on_signals()?;
     let world = World::real();
     let home = Home(settings.data_dir.clone());
+    if home.ports_file().exists() {
+        bail!("{} was made by `kvfs up --processes`; start it so, or choose another --data-dir", home.0.display());
+    }
     let secrets = home.prepare(&*world.entropy)?;
     // Bound before anything is opened, so that a taken port is told at once; served only when all is well.
     let server = Server::bind(&settings.addr).await?;
@@ -171,7 +174,7 @@ fn warn_if_poisoned(name: String, node: &dn::Node) {
 }
 
 /// Puts an object through the store's own listener, gets it back, and removes it.
-async fn try_it(world: &World, client: &ClientFile) -> Result<()> {
+pub async fn try_it(world: &World, client: &ClientFile) -> Result<()> {
     let (clock, secret) = (world.clock.clone(), client.secret.as_bytes());
     let native = Native::new(Arc::new(TcpConnector), clock, &client.endpoint, &client.kid, secret);
     let (bucket, key) = ("kvfs-selfcheck", format!("{:016x}", world.entropy.u64()).into_bytes());
@@ -200,5 +203,10 @@ fn say_ready(client: &ClientFile, settings: &Up, nodes: usize, begun: Instant) {
         begun.elapsed().as_millis(),
         settings.data_dir.display()
     );
+    say_next();
+}
+
+/// Shows the next command to type.
+pub fn say_next() {
     println!("next:  kvfs put README.md demo/README.md    (in this directory, from another terminal)");
 }

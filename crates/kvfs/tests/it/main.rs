@@ -2,5 +2,6 @@
 
 mod command_line;
 mod native_api;
+mod processes;
 mod roles;
 mod support;

@@ -69,8 +69,8 @@ impl Drop for Running {
 pub struct Store {
     pub dir: TempDir,
     pub up: Running,
-    secret: String,
-    admin: String,
+    pub secret: String,
+    pub admin: String,
 }
 
 impl Store {

@@ -9,6 +9,7 @@ pub mod client_file;
 pub mod copy;
 pub mod objects;
 pub mod output;
+pub mod placement_sim;
 pub mod progress;
 pub mod target;
 

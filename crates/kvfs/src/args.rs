@@ -203,6 +203,31 @@ is reported and not fetched.")]
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Show where chunks would lie, and how many would move if nodes joined or left.
+    #[command(after_help = "\
+Examples:
+  kvfs placement-sim --nodes 5 --add 1
+  kvfs placement-sim --nodes 10 --remove 1 --svg > moves.svg")]
+    PlacementSim {
+        /// Nodes at first.
+        #[arg(long, default_value_t = 5)]
+        nodes: u32,
+        /// Chunks.
+        #[arg(long, default_value_t = 1000)]
+        chunks: u32,
+        /// Copies of each.
+        #[arg(long, default_value_t = 3)]
+        replicas: u32,
+        /// Nodes that join.
+        #[arg(long, default_value_t = 0)]
+        add: u32,
+        /// Nodes that leave.
+        #[arg(long, default_value_t = 0)]
+        remove: u32,
+        /// Draw it.
+        #[arg(long)]
+        svg: bool,
+    },
     /// Print the completions of a shell, to be put where it looks for them.
     #[command(after_help = "Example: kvfs completions bash > ~/.local/share/bash-completion/completions/kvfs")]
     Completions {

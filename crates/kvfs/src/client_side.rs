@@ -12,6 +12,7 @@ use bootstrap::{SystemClock, durations};
 use cli::buckets::Layout;
 use cli::copy::CopyOptions;
 use cli::objects::PutOptions;
+use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
 use http::StatusCode;
@@ -31,6 +32,10 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
     let terminal = stdout.is_terminal();
     let mut out = std::io::BufWriter::new(stdout);
     let done = match verb {
+        Verb::PlacementSim { nodes, chunks, replicas, add, remove, svg } => {
+            let picture = if svg { Picture::Svg } else { Picture::Table };
+            placement_sim::run(&Simulation { nodes, chunks, replicas, add, remove }, picture, output, &mut out)
+        }
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),

@@ -1,7 +1,8 @@
-//! What developers and CI run: `cargo xtask test`, `tidy`, `prove NN`.
+//! What developers and CI run: `cargo xtask test`, `tidy`, `prove NN`, `dist`.
 //!
 //! It uses none of the other crates, so that it builds in seconds and can judge a tree that does not compile.
 
+mod dist;
 mod needs;
 mod prove;
 mod steps;
@@ -19,7 +20,8 @@ usage: cargo xtask COMMAND
 
   test                  everything CI runs: format, clippy, tidy, tests, doc tests, a short proof
   tidy                  rules that no compiler checks: arrows between crates, walls, docs, leftovers, links
-  prove NN [--quick]    show what issue NN promises, with numbers; --quick is a short form on the dev profile";
+  prove NN [--quick]    show what issue NN promises, with numbers; --quick is a short form on the dev profile
+  dist                  pack the binary, manual pages and completions into target/dist";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +44,7 @@ fn run(words: &[&str]) -> Result<bool> {
         ["tidy"] => tidy::run(&root),
         ["prove", number] => prove::run(&root, number, false),
         ["prove", number, "--quick"] | ["prove", "--quick", number] => prove::run(&root, number, true),
+        ["dist"] => dist::run(&root),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(true)

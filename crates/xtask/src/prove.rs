@@ -56,7 +56,7 @@ fn check(number: &str) -> Result<()> {
 }
 
 /// Where cargo puts what it builds.
-fn target(root: &Path) -> Result<PathBuf> {
+pub fn target(root: &Path) -> Result<PathBuf> {
     let output = cargo(root, &["metadata", "--no-deps", "--format-version", "1"]).output().context("cargo metadata")?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;

@@ -213,10 +213,22 @@ pub async fn rm(native: &Native, target: &Target, output: Output, out: &mut dyn 
     Ok(())
 }
 
-/// Prints `path?query` that lets its holder do `method` to `path` for `ttl_s` seconds.
-///
-/// A path without a leading slash is taken as `BUCKET/KEY`; one with, as it will stand in the URL.
-pub fn sign(native: &Native, method: &str, path: &str, ttl_s: i64, output: Output, out: &mut dyn Write) -> Result<()> {
+/// What to sign.
+#[derive(Clone, Copy, Debug)]
+pub struct SignRequest<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path as it will stand in the URL, or `BUCKET/KEY`.
+    pub path: &'a str,
+    /// What is printed before the path.
+    pub base: &'a str,
+    /// For how many seconds it is good.
+    pub ttl_s: i64,
+}
+
+/// Prints `path?query` that lets its holder do the method to the path for a while.
+pub fn sign(native: &Native, request: &SignRequest<'_>, output: Output, out: &mut dyn Write) -> Result<()> {
+    let SignRequest { method, path, base, ttl_s } = *request;
     let path = match path.starts_with('/') {
         true => path.to_string(),
         false => {
@@ -224,7 +236,7 @@ pub fn sign(native: &Native, method: &str, path: &str, ttl_s: i64, output: Outpu
             Native::object_path(&target.bucket, &target.key)
         }
     };
-    let signed = native.sign(&method.to_uppercase(), &path, ttl_s);
+    let signed = format!("{base}{}", native.sign(&method.to_uppercase(), &path, ttl_s));
     output.write(out, &serde_json::json!({ "url": signed }), |out, _| writeln!(out, "{signed}"))?;
     Ok(())
 }

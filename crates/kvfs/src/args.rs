@@ -182,9 +182,20 @@ is reported and not fetched.")]
     /// Sign a URL: prints `path?query` that lets its holder do METHOD to PATH.
     Sign {
         /// GET, PUT, HEAD or DELETE.
-        method: String,
+        #[arg(required_unless_present = "method_flag")]
+        method: Option<String>,
         /// The path as it stands in the URL, or BUCKET/KEY.
-        path: String,
+        #[arg(required_unless_present = "path_flag")]
+        path: Option<String>,
+        /// METHOD, as the reference has it.
+        #[arg(long = "method", value_name = "METHOD", conflicts_with = "method", requires = "path_flag")]
+        method_flag: Option<String>,
+        /// PATH, as the reference has it; METHOD is then GET unless it is given.
+        #[arg(long = "path", value_name = "PATH", conflicts_with = "path")]
+        path_flag: Option<String>,
+        /// What to put before the path, such as http://127.0.0.1:8000.
+        #[arg(long, default_value = "")]
+        base: String,
         /// How long it is good.
         #[arg(long, default_value = "15m")]
         ttl: String,

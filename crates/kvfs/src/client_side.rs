@@ -11,7 +11,7 @@ use bootstrap::settings::Sources;
 use bootstrap::{SystemClock, durations};
 use cli::buckets::Layout;
 use cli::copy::CopyOptions;
-use cli::objects::PutOptions;
+use cli::objects::{PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
@@ -55,7 +55,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, out: &mut dyn Write) -> Result<()> {
-    let native = native(reach)?;
+    let native = if matches!(verb, Verb::Sign { .. }) { signer(reach)? } else { native(reach)? };
     match verb {
         Verb::Put { file, object, content_type, write_quorum, create } => {
             let options = PutOptions { content_type, write_quorum, create_only: create };
@@ -84,9 +84,12 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
         Verb::Rm { object } => cli::objects::rm(&native, &Target::object(&object)?, output, out).await,
         Verb::Mb { bucket } => cli::buckets::mb(&native, &bucket, output, out).await,
         Verb::Rb { bucket } => cli::buckets::rb(&native, &bucket, output, out).await,
-        Verb::Sign { method, path, ttl } => {
+        Verb::Sign { method, path, method_flag, path_flag, base, ttl } => {
             let ttl = durations::parse(&ttl).map_err(|error| anyhow!("--ttl {ttl:?}: {error}"))?;
-            cli::objects::sign(&native, &method, &path, ttl.as_secs() as i64, output, out)
+            let (method, path) =
+                (method.or(method_flag).unwrap_or_else(|| "GET".into()), path.or(path_flag).unwrap_or_default());
+            let request = SignRequest { method: &method, path: &path, base: &base, ttl_s: ttl.as_secs() as i64 };
+            cli::objects::sign(&native, &request, output, out)
         }
         _ => bail!("this verb is not a client's"),
     }
@@ -116,15 +119,29 @@ fn native(reach: &Reach) -> Result<Native> {
     let file = client_file(reach)?;
     let endpoint = reach.endpoint.clone().or(file.as_ref().map(|file| file.endpoint.clone()));
     let endpoint = endpoint.ok_or_else(|| anyhow!(NoStore))?;
-    let from_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (kid, secret) = match (from_env("EDGE_URLKEY_SECRET"), file) {
-        (Some(secret), _) => (from_env("EDGE_URLKEY_PRIMARY_KID").unwrap_or_else(|| "v1".into()), secret),
-        (None, Some(file)) => (file.kid, file.secret),
-        // A gateway that lets everybody in takes any signature.
-        (None, None) => ("v1".into(), "unsigned".into()),
-    };
+    // A gateway that lets everybody in takes any signature.
+    let (kid, secret) = url_key(file).unwrap_or_else(|| ("v1".into(), "unsigned".into()));
+    Ok(client_of(&endpoint, &kid, &secret))
+}
+
+/// A client that only signs: it needs a key, and no store.
+fn signer(reach: &Reach) -> Result<Native> {
+    let (kid, secret) = url_key(client_file(reach)?).ok_or_else(|| anyhow!(NoKey))?;
+    Ok(client_of("", &kid, &secret))
+}
+
+fn client_of(endpoint: &str, kid: &str, secret: &str) -> Native {
     let clock = Arc::new(SystemClock::new());
-    Ok(Native::new(Arc::new(TcpConnector), clock, host_port(&endpoint), kid, secret.as_bytes()))
+    Native::new(Arc::new(TcpConnector), clock, host_port(endpoint), kid, secret.as_bytes())
+}
+
+/// The URL key: the environment's, or the client file's.
+fn url_key(file: Option<ClientFile>) -> Option<(String, String)> {
+    let from_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match from_env("EDGE_URLKEY_SECRET") {
+        Some(secret) => Some((from_env("EDGE_URLKEY_PRIMARY_KID").unwrap_or_else(|| "v1".into()), secret)),
+        None => file.map(|file| (file.kid, file.secret)),
+    }
 }
 
 fn admin(reach: &Reach) -> Result<HttpAdmin> {
@@ -164,6 +181,18 @@ fn show_config(role: Role, config: Option<&Path>, output: Output, out: &mut dyn 
     Ok(())
 }
 
+/// There is nothing to sign with.
+#[derive(Debug)]
+struct NoKey;
+
+impl std::fmt::Display for NoKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no URL key: set EDGE_URLKEY_SECRET, or run this where `kvfs up` keeps its kvfs-data")
+    }
+}
+
+impl std::error::Error for NoKey {}
+
 /// No store was named and none is here.
 #[derive(Debug)]
 struct NoStore;
@@ -194,7 +223,11 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 
 /// The exit code that an error means, as `--help` lists them.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<SettingsError>() || error.is::<NoStore>() || error.is::<domain::id::ParseError>() {
+    if error.is::<SettingsError>()
+        || error.is::<NoStore>()
+        || error.is::<NoKey>()
+        || error.is::<domain::id::ParseError>()
+    {
         return 2;
     }
     if let Some(consensus::ConsensusError::Poisoned { .. }) = error.downcast_ref() {

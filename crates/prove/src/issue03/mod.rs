@@ -1,9 +1,12 @@
 //! Issue 03: the worst input of an attacker, and the first minutes of a user.
 
+mod docs;
 mod fuzz;
 mod hostile;
 mod idle;
+mod reference;
 mod requests;
+mod sandbox;
 mod settings;
 mod slow;
 mod wire;
@@ -22,6 +25,8 @@ pub fn prove(report: &mut Report) {
         run(slow::run(quick))
     });
     report.section("settings", "wrong settings, each with its exact message", |_| run(settings::run()));
+    report.section("reference", "the flows of the reference's users, unchanged", |_| run(reference::run()));
+    report.section("docs", "every command of the documentation", |_| run(docs::run()));
 }
 
 /// The other end of a section: a program of its own, so that its file descriptors are its own.

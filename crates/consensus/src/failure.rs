@@ -8,6 +8,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::disk::Disk;
 use api::poison::Marker;
@@ -22,19 +23,24 @@ pub(crate) struct Failure(Arc<Shared>);
 struct Shared {
     first: watch::Sender<Option<String>>,
     marker: Marker,
+    marked: AtomicBool,
     disk: Arc<dyn Disk>,
 }
 
 impl Failure {
     /// No failure so far, in the group of `directory`.
     pub(crate) fn new(directory: &Path, disk: Arc<dyn Disk>) -> Self {
-        Self(Arc::new(Shared { first: watch::Sender::new(None), marker: Marker::of(directory), disk }))
+        let (first, marked) = (watch::Sender::new(None), AtomicBool::new(false));
+        Self(Arc::new(Shared { first, marker: Marker::of(directory), marked, disk }))
     }
 
     /// Errs if a write failed in an earlier process.
     pub(crate) fn check_marker(&self) -> Result<(), ConsensusError> {
         match self.0.marker.read(self.0.disk.as_ref()) {
-            Some(reason) => Err(ConsensusError::Poisoned { reason, marker: self.0.marker.path().to_owned() }),
+            Some(reason) => Err(ConsensusError::Poisoned {
+                reason: reason.trim().to_owned(),
+                marker: self.0.marker.path().to_owned(),
+            }),
             None => Ok(()),
         }
     }
@@ -57,18 +63,32 @@ impl Failure {
         result.inspect_err(|error| self.note(format!("{doing}: {error}")))
     }
 
-    /// Notes the error of a write or sync, and leaves the marker if it is the first, and neither a full disk nor a log that was closed.
+    /// Notes the error of a write, and leaves the marker unless it was a full disk, or a log that was closed.
     pub(crate) fn noting_write<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
+        match &result {
+            Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::NotConnected) => {
+                self.noting_sync(doing, result)
+            }
+            _ => self.noting(doing, result),
+        }
+    }
+
+    /// Notes the error of a sync, and leaves the marker if it is the first.
+    pub(crate) fn noting_sync<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
         let first = self.get().is_none();
         let result = self.noting(doing, result);
-        if let Err(error) = &result
-            && first
-            && !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::NotConnected)
-            && let Err(marking) = self.0.marker.leave(self.0.disk.as_ref(), &format!("{doing}: {error}"))
-        {
-            tracing::error!(%marking, "could not leave a marker: keep this process from starting again");
+        if let (Err(error), true) = (&result, first) {
+            self.0.marked.store(true, Ordering::Release);
+            if let Err(marking) = self.0.marker.leave(self.0.disk.as_ref(), &format!("{doing}: {error}")) {
+                tracing::error!(%marking, "could not leave a marker: keep this process from starting again");
+            }
         }
         result
+    }
+
+    /// Whether the failure is one that only a person may call over.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.0.marked.load(Ordering::Acquire)
     }
 
     /// The first failure, if any.

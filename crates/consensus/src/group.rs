@@ -27,6 +27,7 @@ use crate::record::damaged;
 use crate::settings::Settings;
 use crate::tables::{Snapshot, Store};
 use crate::types::{Commands, Node, Raft, TypeConfig};
+use crate::watched::Watched;
 use crate::{MAX_ENTRY_BYTES, blocking};
 
 /// The number of the only member.
@@ -93,9 +94,15 @@ impl Group {
     pub async fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Group, ConsensusError> {
         let failure = Failure::new(&settings.dir, disk.clone());
         failure.check_marker()?;
-        let files = open_files(&settings, &disk, &failure).await;
-        let (lock, home, store) =
-            files.map_err(ConsensusError::storage(format!("opening {}", settings.dir.display())))?;
+        let files = open_files(&settings, &Watched::new(disk.clone(), failure.clone()), &failure).await;
+        let (lock, home, store) = match files {
+            Ok(files) => files,
+            Err(error) => {
+                // A sync that failed on the way says more than what came of it.
+                failure.check_marker()?;
+                return Err(ConsensusError::storage(format!("opening {}", settings.dir.display()))(error));
+            }
+        };
         let applied = Arc::new(Notify::new());
         let machine = Machine::new(store.clone(), disk.clone(), failure.clone(), applied.clone());
         let log = LogStore::new(home.clone(), failure.clone());
@@ -235,6 +242,11 @@ impl Group {
         self.inner.failure.wait().await
     }
 
+    /// Whether the group stopped for a reason that outlasts this process: it will not open again before a person has looked.
+    pub fn is_poisoned(&self) -> bool {
+        self.inner.failure.is_poisoned()
+    }
+
     /// The entry's payload: the commands, and the leader's two clocks.
     fn batch(&self, commands: Vec<Command>) -> Batch {
         let (ticks_ms, since) = self.inner.began;
@@ -286,7 +298,7 @@ async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure
             files.sync_dir(parent)?;
         }
         let lock = files.lock(&settings.dir)?;
-        let home = log::open(&settings, &files, &failure)?;
+        let home = log::open(&settings, &files)?;
         let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
         if store.was_repaired() {
             tracing::warn!(

@@ -51,6 +51,7 @@ mod record;
 mod settings;
 mod tables;
 mod types;
+mod watched;
 
 pub use error::{ConsensusError, ProposeError, ReadError};
 pub use group::{Group, Proposed, Status};

@@ -23,7 +23,6 @@ use std::sync::Arc;
 
 use api::disk::Disk;
 
-use crate::failure::Failure;
 use crate::record::{Ballot, Position, Stored};
 use crate::settings::{LogKind, Settings};
 
@@ -65,11 +64,11 @@ pub(crate) fn closed() -> io::Error {
 }
 
 /// Opens the log in `dir/log`, which is made if need be. Blocks.
-pub(crate) fn open(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure) -> io::Result<Arc<dyn LogHome>> {
+pub(crate) fn open(settings: &Settings, disk: &Arc<dyn Disk>) -> io::Result<Arc<dyn LogHome>> {
     let dir = settings.dir.join("log");
     disk.create_dir_all(&dir)?;
     disk.sync_dir(&settings.dir)?;
-    failure.noting_write("syncing what an earlier process wrote", settle(disk.as_ref(), &dir))?;
+    settle(disk.as_ref(), &dir)?;
     Ok(match settings.log {
         LogKind::Chunked => chunked::ChunkedLog::open(&dir, settings)?,
         LogKind::Inline => Arc::new(inline::InlineLog::open(&dir, settings, disk.clone())?),

@@ -30,7 +30,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Option<tempfile::TempDir>> for 
         let settings = Settings { log: self.0, log_file_bytes: 500, ..Settings::simulated(dir) };
         disk.create_dir_all(dir).unwrap();
         let failure = Failure::new(dir, disk.clone());
-        let log = super::open(&settings, &disk, &failure).unwrap();
+        let log = super::open(&settings, &disk).unwrap();
         let store = Arc::new(Store::open(dir, 1 << 20, disk.as_ref(), failure.clone()).unwrap());
         let machine = Machine::new(store, disk, failure.clone(), Arc::new(Notify::new()));
         Ok((home, LogStore::new(log, failure), machine))

@@ -26,7 +26,8 @@ impl fmt::Debug for Backend {
     }
 }
 
-/// Reads go on after a failure; writes do not. That includes what redb would write when it is dropped.
+/// Reads go on after a failure; writes do not. That includes what redb would write when it is dropped. Failures themselves are noted by
+/// the disk (`watched`).
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
@@ -38,16 +39,16 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting_write("resizing the tables", self.file.set_len(len))
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting_write("syncing the tables", self.file.sync_data())
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.failure.check()?;
-        self.failure.noting_write("writing the tables", self.file.write_at(data, offset))
+        self.file.write_at(data, offset)
     }
 }

@@ -48,7 +48,7 @@ fn a_failed_checkpoint_ends_the_group() {
         propose(&group, "before").await.unwrap();
         disk.fail_sync(1);
         // The next sync is the checkpoint's own: it is due by time, and time passes only while nobody works.
-        assert!(group.failed().await.contains("syncing the tables"));
+        assert!(group.failed().await.contains("tables.redb"));
         assert!(matches!(propose(&group, "after").await, Err(ProposeError::Failed(_))));
     });
     disk.crash();
@@ -62,6 +62,24 @@ fn a_failed_checkpoint_ends_the_group() {
 
 fn marker() -> std::path::PathBuf {
     Path::new(HOME).join("poisoned")
+}
+
+/// What an earlier process left is synced before it is believed; if that fails, it is over at once.
+#[test]
+fn a_failed_sync_at_the_start_poisons_too() {
+    // The first is the test's own, of the directory above.
+    for sync in 2..=7 {
+        let disk = SimDisk::new(8);
+        life(async {
+            let group = open_sim(&disk).await.unwrap();
+            propose(&group, "before").await.unwrap();
+            group.shutdown().await.unwrap();
+        });
+        disk.fail_sync(sync);
+        let refused = life(open_sim(&disk)).unwrap_err();
+        assert!(matches!(&refused, ConsensusError::Poisoned { .. }), "sync {sync}: {refused}");
+        assert!(matches!(life(open_sim(&disk)), Err(ConsensusError::Poisoned { .. })), "sync {sync}, again");
+    }
 }
 
 /// Found by the simulated cluster, as a start that never came to an end: the log's directory was empty, the tables were not,

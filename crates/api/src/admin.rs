@@ -115,6 +115,9 @@ pub enum AdminError {
     /// It would break a promise.
     #[error("{0}")]
     Conflict(String),
+    /// The caller may not.
+    #[error("{0}")]
+    Refused(String),
     /// Nothing was done; try again.
     #[error("{0}")]
     Unavailable(String),

@@ -126,7 +126,7 @@ pub enum ChunkError {
         reason: String,
     },
     /// A sync failed: the node serves verified reads only until it is replaced.
-    #[error("the node's store is poisoned: {reason}; it serves reads only, replace it with `kvfs node replace`")]
+    #[error("the node's store is poisoned: {reason}; it serves reads only until somebody has looked at its disk")]
     Poisoned {
         /// The first error.
         reason: String,

@@ -16,6 +16,9 @@ use crate::disk::{self, Disk};
 /// Exit code of a process whose store is poisoned: `EX_IOERR` of sysexits.h. Under systemd, `RestartPreventExitStatus=74`.
 pub const EXIT_POISONED: u8 = 74;
 
+/// Exit code of a process that stopped because of its disk and may be started again, such as one whose disk was full: `EX_TEMPFAIL`.
+pub const EXIT_TRY_AGAIN: u8 = 75;
+
 /// The file `poisoned` in a store's directory, which holds the first error.
 #[derive(Clone, Debug)]
 pub struct Marker(PathBuf);
@@ -34,7 +37,7 @@ impl Marker {
     /// What it says, if it is there. One that cannot be read counts as well.
     pub fn read(&self, disk: &dyn Disk) -> Option<String> {
         match disk::read(disk, &self.0) {
-            Ok(text) => Some(String::from_utf8_lossy(&text).into_owned()),
+            Ok(text) => Some(String::from_utf8_lossy(&text).trim().to_owned()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => Some(format!("a marker that cannot be read: {error}")),
         }

@@ -14,7 +14,7 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -136,10 +136,13 @@ impl Metrics {
         text
     }
 
-    /// `inner` with `/metrics` beside it.
-    pub fn serve(&self, inner: Router) -> Router {
+    /// `inner` with `/metrics` beside it, which says 503 if it is not to be `shown`.
+    pub fn serve(&self, inner: Router, shown: bool) -> Router {
         let metrics = self.clone();
         let show = move || async move {
+            if !shown {
+                return (StatusCode::SERVICE_UNAVAILABLE, "metrics not enabled\n").into_response();
+            }
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], metrics.render().await).into_response()
         };

@@ -20,6 +20,8 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
+use domain::peer_auth::MIN_SECRET_BYTES;
+
 use crate::{Secret, durations};
 
 /// Gives the value of a variable, if it is set.
@@ -193,10 +195,22 @@ impl Reader {
         match secret.transpose() {
             Ok(secret) => secret,
             Err(error) => {
-                self.problem(name, value, &error.to_string());
+                self.problem(
+                    name,
+                    value,
+                    &format!(
+                        "at least {MIN_SECRET_BYTES} bytes, and it has {}; `openssl rand -hex 32` makes a good one",
+                        error.found
+                    ),
+                );
                 None
             }
         }
+    }
+
+    /// A text that may be absent, and is not shown among the settings in force.
+    pub fn optional_unlisted(&mut self, name: &str) -> Option<String> {
+        self.find(name).0.filter(|text| !text.is_empty())
     }
 
     /// Names a setting that somebody else reads, so that the file may contain it.

@@ -34,6 +34,7 @@ impl HttpAdmin {
             status if status.is_success() => serde_json::from_slice(&reply.body)
                 .map_err(|error| AdminError::Unavailable(format!("{}: a strange answer: {error}", self.address))),
             StatusCode::NOT_FOUND => Err(AdminError::NotFound(said())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AdminError::Refused(said())),
             StatusCode::CONFLICT => Err(AdminError::Conflict(said())),
             status if status.is_client_error() => Err(AdminError::Invalid(said())),
             _ => Err(AdminError::Unavailable(said())),

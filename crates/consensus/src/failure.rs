@@ -37,10 +37,7 @@ impl Failure {
     /// Errs if a write failed in an earlier process.
     pub(crate) fn check_marker(&self) -> Result<(), ConsensusError> {
         match self.0.marker.read(self.0.disk.as_ref()) {
-            Some(reason) => Err(ConsensusError::Poisoned {
-                reason: reason.trim().to_owned(),
-                marker: self.0.marker.path().to_owned(),
-            }),
+            Some(reason) => Err(ConsensusError::Poisoned { reason, marker: self.0.marker.path().to_owned() }),
             None => Ok(()),
         }
     }

@@ -94,7 +94,7 @@ impl Group {
     pub async fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Group, ConsensusError> {
         let failure = Failure::new(&settings.dir, disk.clone());
         failure.check_marker()?;
-        let files = open_files(&settings, &Watched::new(disk.clone(), failure.clone()), &failure).await;
+        let files = open_files(&settings, &Watched::over(disk.clone(), failure.clone()), &failure).await;
         let (lock, home, store) = match files {
             Ok(files) => files,
             Err(error) => {

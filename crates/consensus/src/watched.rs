@@ -20,7 +20,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(disk: Arc<dyn Disk>, failure: Failure) -> Arc<dyn Disk> {
+    pub(crate) fn over(disk: Arc<dyn Disk>, failure: Failure) -> Arc<dyn Disk> {
         Arc::new(Self { disk, failure })
     }
 

@@ -166,6 +166,7 @@ fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
         Err(error @ AdminError::Invalid(_)) => (Situation::BadRequest, error),
         Err(error @ AdminError::NotFound(_)) => (Situation::NoSuchKey, error),
         Err(error @ AdminError::Conflict(_)) => (Situation::Conflict, error),
+        Err(error @ AdminError::Refused(_)) => (Situation::Forbidden, error),
         Err(error @ AdminError::Unavailable(_)) => (Situation::Unavailable, error),
     };
     failure(situation, &error.to_string())

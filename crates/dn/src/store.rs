@@ -40,7 +40,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The stamp is there, but is none.
-    #[error("{path}: {source}; if the disk is damaged, start with an empty directory and run `kvfs node replace`")]
+    #[error(
+        "{path}: {source}; if the disk is damaged, start a node with another address on an empty directory and add it with `kvfs node add`"
+    )]
     Stamp {
         /// The stamp's file.
         path: PathBuf,
@@ -135,7 +137,7 @@ impl FilesStore {
         self.layout.prepare().map_err(|trouble| self.explain(trouble))?;
         let ids = self.scan_all().map_err(|trouble| self.explain(trouble))?;
         ids.iter().try_for_each(|id| self.layout.adopt(*id)).map_err(|trouble| self.explain(trouble))?;
-        self.write_stamp(&identity).map_err(|error| self.explain(Trouble::Io(error)))?;
+        self.write_stamp(&identity).map_err(|trouble| self.explain(trouble))?;
         self.believe(identity, ids);
         Ok(identity)
     }
@@ -264,8 +266,13 @@ impl FilesStore {
         }
     }
 
-    fn write_stamp(&self, identity: &NodeIdentity) -> io::Result<()> {
-        api::disk::replace(&*self.disk, &self.layout.stamp(), &codec::encode(identity))
+    /// A full disk is not a failed sync; of anything else nobody knows what the disk has.
+    fn write_stamp(&self, identity: &NodeIdentity) -> Result<(), Trouble> {
+        let written = api::disk::replace(&*self.disk, &self.layout.stamp(), &codec::encode(identity));
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => Trouble::Io(error),
+            _ => Trouble::Sync(error),
+        })
     }
 
     /// A stamped directory comes up: synced, cleaned, counted, listed. A poisoned one is only listed.
@@ -277,7 +284,7 @@ impl FilesStore {
         }
         if self.poison.reason().is_none() {
             identity.boot += 1;
-            self.write_stamp(&identity)?;
+            self.write_stamp(&identity).or_else(|trouble| self.poison_or(trouble))?;
         }
         let ids = match self.scan_all() {
             Ok(ids) => ids,

@@ -195,7 +195,7 @@ pub enum Refusal {
     #[error("object not found")]
     NoSuchObject,
     /// The key is not in the state that the request demands.
-    #[error("precondition failed: the object's current entity tag is {etag:?}")]
+    #[error("precondition failed: {}", current(etag.as_deref()))]
     Precondition {
         /// The entity tag found; `None` if there is no such object.
         etag: Option<String>,
@@ -242,6 +242,10 @@ pub enum Refusal {
         /// How many may be.
         limit: u64,
     },
+}
+
+fn current(etag: Option<&str>) -> String {
+    etag.map_or_else(|| "there is no such object".into(), |etag| format!("the object's current entity tag is {etag}"))
 }
 
 #[cfg(test)]

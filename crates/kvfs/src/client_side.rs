@@ -241,7 +241,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<AdminError>() {
         Some(AdminError::NotFound(_)) => 3,
         Some(AdminError::Invalid(_)) => 2,
-        Some(AdminError::Conflict(_)) => 4,
+        Some(AdminError::Conflict(_) | AdminError::Refused(_)) => 4,
         Some(AdminError::Unavailable(_)) => 5,
         None => 1,
     }

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use api::poison::EXIT_POISONED;
 use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 
 use crate::front::{Front, admin_auth};
-use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
+use crate::wiring::{HttpNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file};
 use crate::{measure, settings};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
@@ -38,7 +37,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let metrics = Metrics::new();
     measure::coordinator(&metrics, Arc::new(coordinator.clone()));
     let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
-    let router = metrics.serve(router);
+    let router = metrics.serve(router, common.metrics);
     let address = server.address();
     tracing::info!(%address, "coordinator serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;
@@ -47,7 +46,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
         reason = failed => {
             tracing::error!(reason, "the metadata failed; stopping");
-            ExitCode::from(EXIT_POISONED)
+            exit_code_of(coordinator.group())
         }
     };
     if let Err(error) = coordinator.group().shutdown().await {

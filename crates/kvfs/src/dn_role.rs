@@ -31,7 +31,10 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let router = dn::http::router(node.clone(), settings.common.cluster_secret.clone(), world.clock.clone());
     let metrics = Metrics::new();
     measure::node(&metrics, &node);
-    let router = metrics.serve(access_log::log(router, metrics.clone(), world.clock.clone(), world.entropy.clone()));
+    let router = metrics.serve(
+        access_log::log(router, metrics.clone(), world.clock.clone(), world.entropy.clone()),
+        settings.common.metrics,
+    );
     let address = server.address();
     tracing::info!(id = settings.id, %address, "data node serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use api::poison::EXIT_POISONED;
 use api::{Admin, Metadata};
 use bootstrap::metrics::Metrics;
 use bootstrap::server::{Server, ServerOptions};
@@ -18,7 +17,7 @@ use objects::Objects;
 use crate::front::{Front, admin_auth};
 use crate::measure;
 use crate::settings::{self, Edge};
-use crate::wiring::{HttpNodes, World, first_key, open_group, start_coordinator, write_ready_file};
+use crate::wiring::{HttpNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file};
 
 /// Runs until a signal, or until a hosted coordinator's metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -58,7 +57,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         front = front.with_coordinator(plane.meta.clone(), secret, world.clock.clone());
     }
     let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
-    let router = metrics.serve(router);
+    let router = metrics.serve(router, settings.common.metrics);
     let address = server.address();
     tracing::info!(%address, "gateway serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;
@@ -66,7 +65,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
         reason = plane.failed() => {
             tracing::error!(reason, "the metadata failed; stopping");
-            ExitCode::from(EXIT_POISONED)
+            plane.hosted.as_ref().map_or(ExitCode::FAILURE, |coordinator| exit_code_of(coordinator.group()))
         }
     };
     objects.close().await;

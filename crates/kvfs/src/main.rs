@@ -10,6 +10,7 @@ mod home;
 mod manual;
 mod measure;
 mod processes;
+mod reference_settings;
 mod settings;
 mod up;
 mod wiring;
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Up { .. } | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
+            // What a role keeps is its own: secrets, keys in the tables, people's bytes.
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
             let level = cli.log.as_deref();
             bootstrap::logging::start(level, cli.log_format == LogFormat::Json).map_err(anyhow::Error::msg)?;
         }

@@ -9,6 +9,8 @@ use bootstrap::server::is_loopback;
 use bootstrap::settings::{Problem, Reader, Resolved, Sources};
 use domain::quorum;
 
+use crate::reference_settings;
+
 /// What every role that listens has.
 #[derive(Clone, Debug)]
 pub struct Common {
@@ -18,6 +20,8 @@ pub struct Common {
     pub admin_token: Option<Secret>,
     /// Administration without a token.
     pub insecure_admin: bool,
+    /// Whether `/metrics` is served.
+    pub metrics: bool,
 }
 
 /// Settings of `up`.
@@ -156,6 +160,7 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
     let common = common(&mut reader, &addr, "COORD_ADDR");
     refuse_unbuilt(&mut reader, &["COORD_PEERS", "COORD_SELF_URL"]);
+    reference_settings::warn("COORD", &mut reader);
     finish(reader, Coord { addr, data_dir, ready_file, coord, common, url_secret })
 }
 
@@ -184,6 +189,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     }
     let unbuilt = ["EDGE_PEERS", "EDGE_SELF_URL", "EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
     refuse_unbuilt(&mut reader, &unbuilt);
+    reference_settings::warn("EDGE", &mut reader);
     let settings = Edge { addr, coord_urls, data_dir, ready_file, objects, coord, skip_auth, common, url_secret };
     finish(reader, settings)
 }
@@ -220,7 +226,8 @@ fn common(reader: &mut Reader, addr: &str, addr_name: &str) -> Common {
     if insecure_admin && !is_loopback(addr) {
         reader.problem("KVFS_INSECURE_ADMIN", "1", "0, unless the process listens on loopback only");
     }
-    Common { cluster_secret, admin_token, insecure_admin }
+    let metrics = reader.flag(&format!("{}_METRICS", addr_name.trim_end_matches("_ADDR")), true);
+    Common { cluster_secret, admin_token, insecure_admin, metrics }
 }
 
 fn objects(reader: &mut Reader, role: &str) -> objects::Settings {

@@ -27,7 +27,9 @@ use crate::front::Front;
 use crate::home::{Home, Secrets};
 use crate::measure;
 use crate::settings::{self, Up};
-use crate::wiring::{HttpNodes, LocalNodes, World, first_key, open_group, start_coordinator, write_ready_file};
+use crate::wiring::{
+    HttpNodes, LocalNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file,
+};
 
 /// Runs until ctrl-c.
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -129,7 +131,7 @@ impl Store {
         let front = Front::gateway(edge::router(edge), admin.clone(), token);
         let front = front.with_coordinator(admin, Some(secrets.cluster.clone()), world.clock.clone());
         let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
-        let router = metrics.serve(router);
+        let router = metrics.serve(router, true);
         let failed = self.coordinator.group().failed();
         let serving = tokio::spawn(server.run(router, ServerOptions::default(), stop.clone()));
 
@@ -146,11 +148,14 @@ impl Store {
         say_ready(&client, settings, self.nodes.len(), begun);
 
         let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(ExitCode::SUCCESS),
+            () = stop.cancelled() => Ok(match self.nodes.values().all(|node| node.pulse().1.is_none()) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::from(EXIT_POISONED),
+            }),
             reason = failed => {
                 tracing::error!(reason, "the metadata failed; stopping");
                 stop.cancel();
-                Ok(ExitCode::from(EXIT_POISONED))
+                Ok(exit_code_of(self.coordinator.group()))
             }
         };
         serving.await.ok();

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use api::poison::{EXIT_POISONED, EXIT_TRY_AGAIN};
 use api::{ChunkStore, Clock, Disk};
 use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy};
 use client::{Http, HttpChunkStore, TcpConnector};
@@ -69,6 +71,11 @@ pub async fn open_group(world: &World, dir: &Path) -> Result<Group> {
     Group::open(settings, world.disk.clone(), world.clock.clone())
         .await
         .with_context(|| format!("opening the metadata in {}", dir.display()))
+}
+
+/// The exit code of a process whose group has failed: 74 if only a person may call that over, 75 if a restart may (a full disk).
+pub fn exit_code_of(group: &Group) -> ExitCode {
+    ExitCode::from(if group.is_poisoned() { EXIT_POISONED } else { EXIT_TRY_AGAIN })
 }
 
 /// Starts a coordinator over a group.

@@ -196,7 +196,9 @@ impl Machine<'_> {
         };
         let copies: u64 = self.get(Table::Holdings, &keys::node(id))?.unwrap_or(0);
         if copies > 0 {
-            return Ok(Reply::Refused(format!("{copies} chunks have a copy on {addr}; drain it first")));
+            return Ok(Reply::Refused(format!(
+                "{copies} chunks have a copy on {addr}; a node goes only when it holds nothing"
+            )));
         }
         self.delete(Table::Nodes, &keys::node(id))?;
         self.delete(Table::Holdings, &keys::node(id))?;

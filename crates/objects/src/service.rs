@@ -9,7 +9,7 @@ use api::{MetaError, Metadata};
 use datapath::{ByteBudget, Connect, LateAnswer, Nodes};
 use domain::change::{Change, Outcome, Precondition, Refusal};
 use domain::record::{BucketRow, ObjectName};
-use domain::view::ClusterView;
+use domain::view::{ClusterView, Health, NodeView};
 use domain::{BucketName, ClassId, quorum};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -100,10 +100,11 @@ impl Objects {
     /// Why the service cannot take writes at present; `None` if it can.
     pub fn not_ready(&self) -> Option<String> {
         let view = self.inner.view.borrow();
-        let takers = view.nodes.iter().filter(|node| node.incarnation.is_some()).count();
+        let takes = |node: &&NodeView| node.incarnation.is_some() && node.health != Health::Down;
+        let takers = view.nodes.iter().filter(takes).count();
         let wanted = usize::from(self.inner.settings.write_quorum);
         if takers < wanted {
-            return Some(format!("{takers} data nodes are known and ready, {wanted} are needed"));
+            return Some(format!("{takers} data nodes are known, formatted and up, {wanted} are needed"));
         }
         (!*self.inner.keeper.ready().borrow()).then(|| "no lease from a coordinator".to_string())
     }

@@ -214,3 +214,37 @@ fn completions_and_manual_pages() {
         assert!(text.starts_with(".ie") || text.contains(".TH"), "{page}: {text}");
     }
 }
+
+#[test]
+fn what_a_store_keeps_is_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = Store::start();
+    for file in ["meta/tables.redb", "meta", "nodes/node-1/stamp", "secrets/urlkey", "client.toml"] {
+        let mode = std::fs::metadata(store.dir.path().join("kvfs-data").join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}: {mode:o}");
+    }
+}
+
+#[test]
+fn a_wrong_admin_token_is_a_refusal() {
+    let store = Store::start();
+    let output =
+        kvfs(store.dir.path()).arg("status").env("KVFS_ADMIN_TOKEN", "not the token of this store").output().unwrap();
+    let (code, text) = failed(&output);
+    assert!(code == 4 && text.contains("token"), "{code}: {text}");
+}
+
+#[test]
+fn settings_that_do_nothing_here_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables =
+        [("EDGE_ADDR", "127.0.0.1:0"), ("EDGE_STRICT_REPL", "1"), ("EDGE_METRICS", "0"), ("EDGE_SKIP_AUTH", "1")];
+    let output = kvfs(dir.path()).args(["config", "show", "edge"]).envs(variables).output().unwrap();
+    assert!(output.status.success() && !out(&output).contains("EDGE_STRICT_REPL"), "{output:?}");
+    let mut child = kvfs(dir.path()).arg("edge").envs(variables).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let told = lines.find(|line| line.as_ref().unwrap().contains("EDGE_STRICT_REPL")).unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told.contains("does nothing here"), "{told}");
+}

@@ -31,6 +31,9 @@ pub struct Case {
     pub says: &'static str,
 }
 
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// A chunk's path, and the CRC of its five bytes.
 const HELLO: &str = "/chunk/2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 const HELLO_CRC: &str = "9a71bb4c";
@@ -97,7 +100,8 @@ fn names(native: &Native) -> Vec<Case> {
 
 /// Methods, headers and parameters.
 fn headers(native: &Native) -> Vec<Case> {
-    let table: [(&str, &str, &str, &[(&str, &str)], u16, &str); 27] = [
+    type Row = (&'static str, &'static str, &'static str, Headers<'static>, u16, &'static str);
+    let table: [Row; 27] = [
         ("a method that objects do not take", "POST", "/v1/o/b/key", &[], 405, "DELETE, GET, HEAD, PUT"),
         ("a method that nobody knows", "BREW", "/v1/o/b/key", &[], 405, "DELETE, GET, HEAD, PUT"),
         ("PUT of a list", "PUT", "/v1/list/b", &[], 405, "GET"),
@@ -302,7 +306,8 @@ fn administration() -> Vec<Case> {
     let bearer = [("Authorization", "Bearer wrong token here")];
     let basic = [("Authorization", "Basic YWRtaW46YWRtaW4=")];
     let foreign = [("Origin", "http://elsewhere.example")];
-    let table: [(&str, &str, &[(&str, &str)], u16, &str); 8] = [
+    type Row<'a> = (&'static str, &'static str, Headers<'a>, u16, &'static str);
+    let table: [Row<'_>; 8] = [
         ("the status without a token", "GET /v1/admin/status", &[], 401, "token"),
         ("the status with another token", "GET /v1/admin/status", &bearer, 401, "token"),
         ("the status with a password", "GET /v1/admin/status", &basic, 401, "token"),

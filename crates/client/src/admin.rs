@@ -1,5 +1,7 @@
 //! The admin seam behind HTTP.
 
+use std::time::Duration;
+
 use ::http::{Method, StatusCode};
 use api::admin::{Admin, AdminError, ClusterStatus, MetaInfo, NodeInfo};
 use api::routes;
@@ -8,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::ask::Ask;
 use crate::http::Http;
+
+/// How long the admin API may be silent: it commits to a log and asks nodes, on machines that may be in trouble.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Administration through the admin API at one address.
 pub struct HttpAdmin {
@@ -23,7 +28,7 @@ impl HttpAdmin {
     }
 
     async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, AdminError> {
-        let ask = ask.header("authorization", format!("Bearer {}", self.token));
+        let ask = ask.header("authorization", format!("Bearer {}", self.token)).patience(PATIENCE);
         let reply = self.http.send(&self.address, &ask).await;
         let reply = reply.map_err(|error| AdminError::Unavailable(error.to_string()))?;
         let said = || {

@@ -85,6 +85,20 @@ pub struct PutAnswer {
     pub version: u64,
     /// The entity tag, without quotes.
     pub etag: String,
+    /// Its chunks in order; of very long objects only the last ones.
+    #[serde(default)]
+    pub chunks: Vec<PutChunk>,
+}
+
+/// A chunk of a stored object, as the gateway tells it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PutChunk {
+    /// Its name: the SHA-256 of its bytes, in hex.
+    pub chunk_id: String,
+    /// Its bytes.
+    pub size: u32,
+    /// Addresses of the nodes that had made it durable when the object was acknowledged.
+    pub replicas: Vec<String>,
 }
 
 /// One object of a list.

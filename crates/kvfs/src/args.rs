@@ -79,6 +79,15 @@ pub enum Format {
     Json,
 }
 
+impl From<Format> for cli::Output {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => cli::Output::Text,
+            Format::Json => cli::Output::Json,
+        }
+    }
+}
+
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
@@ -250,6 +259,15 @@ Examples:
     Man {
         /// The directory, which is made if need be.
         directory: PathBuf,
+    },
+    /// Watch a principle at work: runs a demo on a store of its own, and fails if the principle does not hold.
+    #[command(after_help = "Exit codes: 0 all as the script says; 1 a deviation; 2 no such demo.")]
+    Demo {
+        /// `list`, `all`, or a demo's name or letter.
+        name: String,
+        /// Plant the sabotage that the demo names: it must then fail.
+        #[arg(long = "break")]
+        sabotage: bool,
     },
     /// Metadata: info.
     Meta {

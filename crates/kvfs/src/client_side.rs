@@ -17,17 +17,14 @@ use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
 use http::StatusCode;
 
-use crate::args::{ConfigVerb, Format, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::args::{ConfigVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
 use crate::manual;
 use crate::settings::{self, SettingsError};
 
 /// Carries a client's verb out.
 pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
-    let output = match reach.output {
-        Format::Text => Output::Text,
-        Format::Json => Output::Json,
-    };
+    let output = Output::from(reach.output);
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = std::io::BufWriter::new(stdout);

@@ -3,6 +3,7 @@
 mod args;
 mod client_side;
 mod coord_role;
+mod demo;
 mod dn_role;
 mod edge_role;
 mod front;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Dn(flags) => dn_role::run(flags.sources(cli.config.as_deref())?).await,
         Verb::Coord(flags) => coord_role::run(flags.sources(cli.config.as_deref())?).await,
         Verb::Edge(flags) => edge_role::run(flags.sources(cli.config.as_deref())?).await,
+        Verb::Demo { name, sabotage } => demo::run(&name, sabotage, cli.reach.output.into()).await,
         verb => client_side::run(verb, &cli.reach, cli.config.as_deref()).await,
     }
 }

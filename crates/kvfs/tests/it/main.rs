@@ -1,6 +1,7 @@
 //! The binary, from outside: raw requests to a real `kvfs up`, and the command line as a person types it.
 
 mod command_line;
+mod demos;
 mod native_api;
 mod processes;
 mod roles;

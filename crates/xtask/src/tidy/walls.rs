@@ -30,7 +30,7 @@ const WALLS: &[Wall] = &[
 const CONFINED: &[(&str, &str)] = &[("openraft", "consensus"), ("raft-log", "consensus"), ("redb", "consensus")];
 
 /// Where disk, clock and randomness are real: everywhere else they come in through seams.
-const REAL: &[&str] = &["bootstrap", "kvfs", "cli", "testkit", "sim", "prove", "xtask"];
+const REAL: &[&str] = &["bootstrap", "kvfs", "cli", "demos", "testkit", "sim", "prove", "xtask"];
 
 /// Names of what comes through a seam, and the seam.
 const SEAMS: &[(&str, &str)] = &[

@@ -1,0 +1,89 @@
+//! What a person would type to do by hand what a line of a script does to real processes.
+
+use client::Native;
+
+use crate::cluster::{Cluster, Who};
+use crate::processes::{Processes, SETTINGS};
+use crate::words::Words;
+
+/// The equivalent of `words` in a shell, where there is one.
+pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
+    let first = words.word(1).unwrap_or_default();
+    let who: Option<Who> = first.parse().ok();
+    let process = |signal: &str| Some(format!("kill -{signal} {}", cluster.process(who?).ok()?.id()));
+    let admin = |verb: &str| Some(format!("kvfs node {verb} {}", cluster.address(who?).ok()?));
+    let file = || {
+        let hex = words.word(2).ok().filter(|hex| hex.len() == 64)?;
+        Some(format!("{}/chunks/{}/{}", cluster.home(who?).display(), &hex[..2], &hex[2..]))
+    };
+    match words.verb() {
+        "cluster" => {
+            Some(format!("{} &   # and before it, for each node: {} &", gateway(cluster), node(cluster, Who::Node(1))))
+        }
+        "start" if who? == Who::Gateway => Some(format!("{} &", gateway(cluster))),
+        "start" => Some(format!("{} &", node(cluster, who?))),
+        "kill" => process("KILL"),
+        "stop" => process("STOP"),
+        "cont" => process("CONT"),
+        "add-node" => admin("add"),
+        "remove-node" => admin("remove"),
+        "put" => Some(format!("{} | kvfs put{} - demo/{first}", source(words), quorum(words))),
+        "cut-put" => Some(format!("curl -T big --limit-rate 9M \"$(kvfs sign PUT demo/{first})\"   # then ctrl-c")),
+        "get" => Some(format!("kvfs get demo/{first} - | sha256sum")),
+        "read-some" => {
+            Some(format!("kvfs get demo/{first} - | (head -c {}; cat > held.fifo)", words.get("bytes").unwrap_or("1")))
+        }
+        "head" => Some(format!("kvfs stat demo/{first}")),
+        "delete" => Some(format!("kvfs rm demo/{first}")),
+        "request" => Some(request(cluster, words)),
+        "corrupt" => Some(format!("printf '\\377' | dd conv=notrunc bs=1 seek=$((SIZE/2)) of={}", file()?)),
+        "lose" => Some(format!("rm {}", file()?)),
+        "files" => {
+            let home = who.map_or("dn*".to_string(), |who| cluster.home(who).display().to_string());
+            Some(format!("find {home}/chunks -type f | wc -l"))
+        }
+        "copies" | "chunk-names" => Some("sha256sum dn*/chunks/*/*".into()),
+        "chunk" | "holder" | "confirmed" | "chunk-sizes" => {
+            Some("kvfs put … --output json   # `chunks` in its answer".into())
+        }
+        "nodes" | "degraded" => Some("kvfs status".into()),
+        "chunks" => Some("kvfs meta info".into()),
+        "distinct-chunks" => Some("ls dn*/chunks/*/* | sort -u | wc -l   # by file name".into()),
+        "peak" | "growth" => Some(format!("grep VmHWM /proc/{}/status", cluster.process(who?).ok()?.id())),
+        _ => None,
+    }
+}
+
+/// How the gateway is started.
+fn gateway(cluster: &Processes) -> String {
+    let of =
+        |(short, variable): &(&str, &str)| cluster.settings().get(*short).map(|value| format!("{variable}={value} "));
+    let settings: String = SETTINGS.iter().filter_map(of).collect();
+    let nodes: Vec<_> = (1..=u8::MAX).map_while(|number| cluster.address(Who::Node(number)).ok()).collect();
+    format!("{settings}EDGE_DNS={} kvfs edge --data-dir gateway", nodes.join(","))
+}
+
+/// How a node is started.
+fn node(cluster: &Processes, who: Who) -> String {
+    format!("kvfs dn --id {who} --addr {} --data-dir {who}", cluster.address(who).unwrap_or_default())
+}
+
+fn source(words: &Words) -> String {
+    match words.get("text") {
+        Some(text) => format!("printf '%s' '{text}'"),
+        None => format!("head -c {} /dev/urandom", words.get("size").unwrap_or("100").trim_end_matches('B')),
+    }
+}
+
+fn quorum(words: &Words) -> String {
+    words.get("w").map(|w| format!(" -W {w}")).unwrap_or_default()
+}
+
+fn request(cluster: &Processes, words: &Words) -> String {
+    let (method, object) = (words.word(1).unwrap_or("GET"), words.word(2).unwrap_or_default());
+    let address = cluster.address(Who::Gateway).unwrap_or_default();
+    format!(
+        "curl -i -X {method} \"http://{address}{}?kid=…&sig=…&exp=…\"",
+        Native::object_path("demo", object.as_bytes())
+    )
+}

@@ -50,7 +50,9 @@ impl Process {
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("KVFS_LOG", "warn")
-            .stdin(Stdio::null())
+            // It stops when its input ends: even a demo that is killed leaves nothing behind.
+            .env("KVFS_SUPERVISED", "1")
+            .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
             .spawn()

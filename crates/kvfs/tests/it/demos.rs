@@ -127,3 +127,22 @@ fn ctrl_c_ends_the_processes_too() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     nothing_is_left(home.path());
 }
+
+/// A demo that is killed cannot clean up its files, but its processes go with it.
+#[test]
+fn a_killed_demo_leaves_no_process() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child =
+        kvfs(home.path()).env("TMPDIR", home.path()).args(["demo", "zeta"]).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while processes_below(home.path()) < 3 {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it starts no processes");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while processes_below(home.path()) > 0 {
+        assert!(Instant::now() < deadline, "processes are still there");
+        std::thread::yield_now();
+    }
+}

@@ -1,5 +1,6 @@
 //! Issue 03: the worst input of an attacker, and the first minutes of a user.
 
+mod demos;
 mod docs;
 mod fuzz;
 mod hostile;
@@ -19,7 +20,9 @@ use crate::report::Report;
 pub fn prove(report: &mut Report) {
     report.section("hostile", "wrong requests, each with its exact answer", |quick| run(hostile::run(quick)));
     if !report.quick {
+        // In the short form the tests do these two, with fewer executions and without the limit of time.
         report.section("fuzz", "every parser, a million times", |_| fuzz::run());
+        report.section("demos", "five demos, as they are and sabotaged", |_| run(demos::run()));
     }
     report.section("slow", "senders and readers that are too slow, and connections that do nothing", |quick| {
         run(slow::run(quick))

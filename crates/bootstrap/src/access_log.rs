@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
+use tracing::{Instrument, Span};
 
 use crate::metrics::{Metrics, operation};
 
@@ -49,10 +50,13 @@ async fn line(State((metrics, clock, entropy)): State<Seams>, mut request: Reque
     request.extensions_mut().insert(id.clone());
     let begun = clock.monotonic();
     let busy = metrics.begin();
-    let mut response = request_id::scope(Some(id.as_str().into()), next.run(request)).await;
+    let operation = operation(&method, &path);
+    let span = span(&id, operation);
+    let mut response = request_id::scope(Some(id.as_str().into()), next.run(request).instrument(span.clone())).await;
     drop(busy);
+    span.record("status", response.status().as_u16());
     let took = clock.monotonic().saturating_sub(begun);
-    metrics.took(operation(&method, &path), response.status().as_u16(), took);
+    metrics.took(operation, response.status().as_u16(), took);
     let ms = took.as_secs_f64() * 1e3;
     let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact().unwrap_or(0));
     tracing::info!(target: "access", %method, path, status, bytes, ms, id = id.as_str());
@@ -60,6 +64,17 @@ async fn line(State((metrics, clock, entropy)): State<Seams>, mut request: Reque
         response.headers_mut().insert(HEADER_REQUEST_ID, value);
     }
     response
+}
+
+/// The span of a request: what is logged within it shows its id, and a trace is made of it.
+fn span(id: &RequestId, operation: &'static str) -> Span {
+    let span = tracing::info_span!(
+        target: "request", "request", id = id.as_str(), otel.name = operation, otel.kind = "server",
+        status = tracing::field::Empty
+    );
+    #[cfg(feature = "otlp")]
+    crate::traces::adopt(&span, id.as_str());
+    span
 }
 
 #[cfg(test)]

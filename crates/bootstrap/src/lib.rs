@@ -19,6 +19,8 @@ pub mod server;
 pub mod settings;
 pub mod shutdown;
 pub mod system;
+#[cfg(feature = "otlp")]
+pub mod traces;
 
 pub use real_disk::RealDisk;
 pub use secrets::Secret;

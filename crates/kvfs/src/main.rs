@@ -48,23 +48,37 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.verb {
-        Verb::Up { .. } | Verb::Dn(_) | Verb::Coord(_) | Verb::Edge(_) => {
-            // What a role keeps is its own: secrets, keys in the tables, people's bytes.
-            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-            let level = cli.log.as_deref();
-            bootstrap::logging::start(level, cli.log_format == LogFormat::Json).map_err(anyhow::Error::msg)?;
-        }
-        _ => {}
-    }
-    match cli.verb {
-        Verb::Up { flags, processes: false } => up::run(flags.sources(cli.config.as_deref())?).await,
-        Verb::Up { flags, processes: true } => processes::run(flags.sources(cli.config.as_deref())?).await,
-        Verb::Dn(flags) => dn_role::run(flags.sources(cli.config.as_deref())?).await,
-        Verb::Coord(flags) => coord_role::run(flags.sources(cli.config.as_deref())?).await,
-        Verb::Edge(flags) => edge_role::run(flags.sources(cli.config.as_deref())?).await,
-        Verb::Demo { name, sabotage } => demo::run(&name, sabotage, cli.reach.output.into()).await,
-        verb => client_side::run(verb, &cli.reach, cli.config.as_deref()).await,
+    let Some(role) = role(&cli.verb) else {
+        return match cli.verb {
+            Verb::Demo { name, sabotage } => demo::run(&name, sabotage, cli.reach.output.into()).await,
+            verb => client_side::run(verb, &cli.reach, cli.config.as_deref()).await,
+        };
+    };
+    // What a role keeps is its own: secrets, keys in the tables, people's bytes.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let json = cli.log_format == LogFormat::Json;
+    let logging = bootstrap::logging::start(cli.log.as_deref(), json, role).map_err(anyhow::Error::msg)?;
+    let config = cli.config.as_deref();
+    let outcome = match cli.verb {
+        Verb::Up { flags, processes: false } => up::run(flags.sources(config)?).await,
+        Verb::Up { flags, processes: true } => processes::run(flags.sources(config)?).await,
+        Verb::Dn(flags) => dn_role::run(flags.sources(config)?).await,
+        Verb::Coord(flags) => coord_role::run(flags.sources(config)?).await,
+        Verb::Edge(flags) => edge_role::run(flags.sources(config)?).await,
+        verb => client_side::run(verb, &cli.reach, config).await,
+    };
+    logging.close().await;
+    outcome
+}
+
+/// The name of a verb that is a server's role.
+fn role(verb: &Verb) -> Option<&'static str> {
+    match verb {
+        Verb::Up { .. } => Some("up"),
+        Verb::Dn(_) => Some("dn"),
+        Verb::Coord(_) => Some("coord"),
+        Verb::Edge(_) => Some("edge"),
+        _ => None,
     }
 }
 

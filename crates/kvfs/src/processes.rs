@@ -223,7 +223,7 @@ impl Plan<'_> {
             (shutdown::SUPERVISED, "1".to_string()),
         ]);
         variables.extend(
-            ["KVFS_LOG", "KVFS_LOG_FORMAT", "PATH"]
+            ["KVFS_LOG", "KVFS_LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT", "PATH"]
                 .into_iter()
                 .filter_map(|name| Some((name, std::env::var(name).ok()?))),
         );

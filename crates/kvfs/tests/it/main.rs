@@ -6,3 +6,4 @@ mod native_api;
 mod processes;
 mod roles;
 mod support;
+mod traces;

@@ -11,7 +11,7 @@ pub mod durations;
 mod fuzz;
 pub mod logging;
 pub mod metrics;
-mod paced;
+pub mod paced;
 pub mod peer_layer;
 pub mod real_disk;
 pub mod secrets;

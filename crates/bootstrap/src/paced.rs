@@ -7,6 +7,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,22 +18,46 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+/// How slow somebody may be at present, in bytes a second.
+#[derive(Clone)]
+pub struct Slowest(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Slowest {
+    /// What `ask` says whenever a window of waiting ends.
+    pub fn new(ask: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl Default for Slowest {
+    fn default() -> Self {
+        Self::new(|| SLOWEST)
+    }
+}
+
+impl std::fmt::Debug for Slowest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes a second", (self.0)())
+    }
+}
+
 /// A clock that runs while somebody is waited for.
 struct Watch {
     pace: Pace,
+    slowest: Slowest,
     /// When the present wait began, and the alarm at the end of the window.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Watch {
-    fn over(window: Duration) -> Self {
-        Self { pace: Pace::over(window), waiting: None }
+    fn over(window: Duration, slowest: Slowest) -> Self {
+        Self { pace: Pace::over(window), slowest, waiting: None }
     }
 
     /// Called when `bytes` went through.
     fn moved(&mut self, bytes: usize) -> Result<(), TooSlow> {
         let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        self.pace.step(waited, bytes as u64, SLOWEST)
+        self.pace.step(waited, bytes as u64, (self.slowest.0)())
     }
 
     /// Called when nothing can go through now; ready once that has lasted too long.
@@ -44,7 +69,7 @@ impl Watch {
             ready!(alarm.as_mut().poll(context));
             let waited = since.elapsed();
             self.waiting = None;
-            if let Err(slow) = self.pace.step(waited, 0, SLOWEST) {
+            if let Err(slow) = self.pace.step(waited, 0, (self.slowest.0)()) {
                 return Poll::Ready(slow);
             }
         }
@@ -58,9 +83,9 @@ pub(crate) struct PacedBody {
 }
 
 impl PacedBody {
-    /// `inner`, of which at least [`SLOWEST`] bytes a second must come over each `window` of waiting.
-    pub(crate) fn body(inner: hyper::body::Incoming, window: Duration) -> Body {
-        Body::new(Self { inner, watch: Watch::over(window) })
+    /// `inner`, of which at least `slowest` bytes a second must come over each `window` of waiting.
+    pub(crate) fn body(inner: hyper::body::Incoming, window: Duration, slowest: Slowest) -> Body {
+        Body::new(Self { inner, watch: Watch::over(window, slowest) })
     }
 }
 
@@ -100,8 +125,8 @@ pub(crate) struct PacedStream<S> {
 }
 
 impl<S> PacedStream<S> {
-    pub(crate) fn new(inner: S, window: Duration) -> Self {
-        Self { inner, watch: Watch::over(window), lingering: None }
+    pub(crate) fn new(inner: S, window: Duration, slowest: Slowest) -> Self {
+        Self { inner, watch: Watch::over(window, slowest), lingering: None }
     }
 }
 
@@ -192,7 +217,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::Router;
@@ -209,8 +233,12 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn connect(router: Router) -> DuplexStream {
+        connect_with(router, ServerOptions::default())
+    }
+
+    fn connect_with(router: Router, options: ServerOptions) -> DuplexStream {
         let (here, there) = tokio::io::duplex(1 << 10);
-        tokio::spawn(serve_stream(there, router, ServerOptions::default(), CancellationToken::new()));
+        tokio::spawn(serve_stream(there, router, options, CancellationToken::new()));
         here
     }
 
@@ -280,21 +308,33 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stops_lets_go_of_what_its_reply_holds() {
+    /// A reply without an end, and the number of those that are still held.
+    fn endless() -> (Router, Arc<AtomicUsize>) {
         let held = Arc::new(AtomicUsize::new(0));
         let counting = held.clone();
-        let router = Router::new().route(
-            "/",
-            get(move || async move {
-                counting.fetch_add(1, Ordering::SeqCst);
-                let guard = Held(counting);
-                Body::from_stream(futures_util::stream::repeat_with(move || {
-                    let _held = &guard;
-                    Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]))
-                }))
-            }),
-        );
+        let reply = move || async move {
+            counting.fetch_add(1, Ordering::SeqCst);
+            let guard = Held(counting);
+            Body::from_stream(futures_util::stream::repeat_with(move || {
+                let _held = &guard;
+                Ok::<_, io::Error>(Bytes::from_static(&[0; 4096]))
+            }))
+        };
+        (Router::new().route("/", get(reply)), held)
+    }
+
+    async fn until_let_go(held: &AtomicUsize) -> Duration {
+        let since = Instant::now();
+        while held.load(Ordering::SeqCst) > 0 {
+            assert!(since.elapsed() < 100 * S, "still held");
+            sleep(S).await; // waits: for the server's patience to end, on a paused clock
+        }
+        since.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stops_lets_go_of_what_its_reply_holds() {
+        let (router, held) = endless();
         let mut client = connect(router);
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut some = [0; 4096];
@@ -304,11 +344,29 @@ mod tests {
             sleep(2 * S).await; // waits: slowness is what is tested, on a paused clock
         }
         assert_eq!(held.load(Ordering::SeqCst), 1);
-        let stopped = Instant::now();
-        while held.load(Ordering::SeqCst) == 1 && stopped.elapsed() < 100 * S {
-            sleep(S).await; // waits: for the server's patience to end, on a paused clock
-        }
-        assert_eq!(held.load(Ordering::SeqCst), 0, "still held");
-        assert!((29..=61).contains(&stopped.elapsed().as_secs()), "{:?}", stopped.elapsed());
+        let took = until_let_go(&held).await;
+        assert!((29..=61).contains(&took.as_secs()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_not_borne_while_others_wait() {
+        let (router, held) = endless();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let others = waiting.clone();
+        let slowest = Slowest::new(move || if others.load(Ordering::SeqCst) > 0 { 64 << 10 } else { SLOWEST });
+        let mut client = connect_with(router, ServerOptions { slowest, ..ServerOptions::default() });
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let reading = tokio::spawn(async move {
+            let mut some = [0; 4096];
+            while client.read_exact(&mut some).await.is_ok() {
+                sleep(2 * S).await; // waits: slowness is what is tested, on a paused clock
+            }
+        });
+        sleep(200 * S).await; // waits: to see that it is borne as long as nobody waits, on a paused clock
+        assert_eq!(held.load(Ordering::SeqCst), 1);
+        waiting.store(1, Ordering::SeqCst);
+        let took = until_let_go(&held).await;
+        assert!(took < 61 * S, "{took:?}");
+        reading.await.unwrap();
     }
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::paced::{PacedBody, PacedStream};
+use crate::paced::{PacedBody, PacedStream, Slowest};
 
 /// Bounds of a server.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct ServerOptions {
     pub header_timeout: Duration,
     /// Over how much waiting a sender or reader must have kept the pace ([`api::pace`]).
     pub pace_window: Duration,
+    /// What the pace is.
+    pub slowest: Slowest,
     /// How long requests may still take after shutdown began.
     pub drain: Duration,
     /// Most bytes that are read ahead of a handler, and so about the longest header (431 beyond twice that). Bodies that a handler gives are written from where they lie.
@@ -49,6 +51,7 @@ impl Default for ServerOptions {
             max_connections: 16_384,
             header_timeout: Duration::from_secs(10),
             pace_window: Duration::from_secs(30),
+            slowest: Slowest::default(),
             drain: Duration::from_secs(10),
             // Large enough for few system calls a chunk, small enough that 16,384 headers that never end take 1 GiB, for 10 s.
             buffer_bytes: 64 << 10,
@@ -115,16 +118,17 @@ pub async fn serve_stream<S>(stream: S, router: Router, options: ServerOptions, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let window = options.pace_window;
+    let (window, slowest) = (options.pace_window, options.slowest.clone());
+    let reader = PacedStream::new(stream, window, slowest.clone());
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        answer(router.clone(), request.map(|body| PacedBody::body(body, window)))
+        answer(router.clone(), request.map(|body| PacedBody::body(body, window, slowest.clone())))
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.buffer_bytes.max(8 << 10)) // hyper panics below 8 KiB.
         .writev(true)
-        .serve_connection(TokioIo::new(PacedStream::new(stream, window)), service);
+        .serve_connection(TokioIo::new(reader), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

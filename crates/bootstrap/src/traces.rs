@@ -45,10 +45,13 @@ impl Traces {
     }
 }
 
+/// The layer, and what has to be closed.
+pub type Tracing<S> = (OpenTelemetryLayer<S, Tracer>, Traces);
+
 /// The layer that makes spans of requests and has them sent, if a collector is named. `service` is the role's name.
 ///
 /// Must be called inside a tokio runtime.
-pub fn layer<S>(service: &str) -> Result<Option<(OpenTelemetryLayer<S, Tracer>, Traces)>, String>
+pub fn layer<S>(service: &str) -> Result<Option<Tracing<S>>, String>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use api::{Admin, Metadata};
 use bootstrap::metrics::Metrics;
-use bootstrap::server::{Server, ServerOptions};
+use bootstrap::server::Server;
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 use client::{HttpAdmin, http_metadata};
@@ -17,7 +17,9 @@ use objects::Objects;
 use crate::front::{Front, admin_auth};
 use crate::measure;
 use crate::settings::{self, Edge};
-use crate::wiring::{HttpNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file};
+use crate::wiring::{
+    HttpNodes, World, exit_code_of, first_key, gateway_options, open_group, start_coordinator, write_ready_file,
+};
 
 /// Runs until a signal, or until a hosted coordinator's metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -62,7 +64,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     tracing::info!(%address, "gateway serves");
     write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;
     let code = tokio::select! {
-        () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
+        () = server.run(router, gateway_options(&objects), stop) => ExitCode::SUCCESS,
         reason = plane.failed() => {
             tracing::error!(reason, "the metadata failed; stopping");
             plane.hosted.as_ref().map_or(ExitCode::FAILURE, |coordinator| exit_code_of(coordinator.group()))

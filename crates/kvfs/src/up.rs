@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use api::poison::EXIT_POISONED;
 use bootstrap::metrics::Metrics;
-use bootstrap::server::{Server, ServerOptions};
+use bootstrap::server::Server;
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 use bytes::Bytes;
@@ -28,7 +28,8 @@ use crate::home::{Home, Secrets};
 use crate::measure;
 use crate::settings::{self, Up};
 use crate::wiring::{
-    HttpNodes, LocalNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file,
+    HttpNodes, LocalNodes, World, exit_code_of, first_key, gateway_options, open_group, start_coordinator,
+    write_ready_file,
 };
 
 /// Runs until ctrl-c.
@@ -133,7 +134,7 @@ impl Store {
         let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
         let router = metrics.serve(router, true);
         let failed = self.coordinator.group().failed();
-        let serving = tokio::spawn(server.run(router, ServerOptions::default(), stop.clone()));
+        let serving = tokio::spawn(server.run(router, gateway_options(&self.objects), stop.clone()));
 
         let client = ClientFile {
             endpoint: address.to_string(),

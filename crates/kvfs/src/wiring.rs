@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use api::poison::{EXIT_POISONED, EXIT_TRY_AGAIN};
 use api::{ChunkStore, Clock, Disk};
+use bootstrap::paced::Slowest;
+use bootstrap::server::ServerOptions;
 use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy};
 use client::{Http, HttpChunkStore, TcpConnector};
 use consensus::Group;
@@ -15,6 +17,7 @@ use coord::Coordinator;
 use datapath::Connect;
 use domain::urlkey::UrlKey;
 use domain::view::NodeView;
+use objects::Objects;
 
 /// The real world, behind the seams.
 #[derive(Clone)]
@@ -71,6 +74,12 @@ pub async fn open_group(world: &World, dir: &Path) -> Result<Group> {
     Group::open(settings, world.disk.clone(), world.clock.clone())
         .await
         .with_context(|| format!("opening the metadata in {}", dir.display()))
+}
+
+/// Bounds of a gateway's listener: who holds room in the body budget must be faster while somebody waits for it.
+pub fn gateway_options(objects: &Objects) -> ServerOptions {
+    let objects = objects.clone();
+    ServerOptions { slowest: Slowest::new(move || objects.slowest()), ..ServerOptions::default() }
 }
 
 /// The exit code of a process whose group has failed: 74 if only a person may call that over, 75 if a restart may (a full disk).

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{BodyError, ObjectError};
 use crate::lease::Work;
-use crate::service::Objects;
+use crate::service::{Objects, SLOWEST_WHEN_SHORT};
 
 /// The largest object: 5 TiB.
 const MAX_OBJECT_BYTES: u64 = 5 << 40;
@@ -262,9 +262,6 @@ struct Room {
     bytes: usize,
     reservation: Reservation,
 }
-
-/// The slowest that a body may come while somebody waits for room, in bytes a second: it holds a chunk's worth that another could use.
-const SLOWEST_WHEN_SHORT: u64 = 64 << 10;
 
 /// A body's bytes, handed out in chunks.
 struct Incoming<S> {

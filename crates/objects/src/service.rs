@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::metadata::{ListPage, ListQuery};
-use api::{MetaError, Metadata};
+use api::{MetaError, Metadata, pace};
 use datapath::{ByteBudget, Connect, LateAnswer, Nodes};
 use domain::change::{Change, Outcome, Precondition, Refusal};
 use domain::record::{BucketRow, ObjectName};
@@ -23,6 +23,9 @@ const NOTES: usize = 4096;
 
 /// A try that found the metadata unavailable is repeated after this long, until the deadline.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+/// The slowest that a body may come or go while somebody waits for room, in bytes a second: it holds a chunk's worth that another could use.
+pub(crate) const SLOWEST_WHEN_SHORT: u64 = 64 << 10;
 
 /// What the object service may be told.
 #[derive(Clone, Debug)]
@@ -128,6 +131,11 @@ impl Objects {
     /// The settings the service runs with.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
+    }
+
+    /// How slow a sender or reader may be at present, in bytes a second: more must come while somebody waits for the room that it holds.
+    pub fn slowest(&self) -> u64 {
+        if self.inner.budget.waiting() > 0 { SLOWEST_WHEN_SHORT } else { pace::SLOWEST }
     }
 
     /// Bytes of the body budget that are taken, and how many requests wait for some.

@@ -32,6 +32,11 @@ const NEEDS: &[Need] = &[
     Need { probe: &["git", "--version"], from: Source::Debian("git") },
     // `prove 02` reads the order of syncs and answers from a trace.
     Need { probe: &["strace", "--version"], from: Source::Debian("strace") },
+    // `prove 03` runs the documentation's commands, in network namespaces.
+    Need { probe: &["curl", "--version"], from: Source::Debian("curl") },
+    Need { probe: &["openssl", "version"], from: Source::Debian("openssl") },
+    Need { probe: &["unshare", "--version"], from: Source::Debian("util-linux") },
+    Need { probe: &["ip", "-V"], from: Source::Debian("iproute2") },
 ];
 
 /// Installs what is missing, or says what somebody has to install.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use crate::cluster::binary;
 
 /// How long a script may take.
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// What a script did.
 pub struct Ran {

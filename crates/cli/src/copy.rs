@@ -174,6 +174,7 @@ async fn upload(native: &Native, bucket: &str, item: &Item, progress: &Progress)
     let file = tokio::fs::File::open(&item.local).await.context("opening it")?;
     let body = objects::pieces(file, progress.clone());
     native.put(bucket, &item.key, Some(item.bytes), HeaderMap::new(), body).await?;
+    objects::still_has(&item.local, item.bytes).await?;
     Ok(item.bytes)
 }
 
@@ -226,7 +227,11 @@ async fn upload_plan(
             true => [target.key.as_slice(), name_of(local)?.as_bytes()].concat(),
             false => target.key.clone(),
         };
-        let bytes = std::fs::metadata(local).with_context(|| format!("reading {}", local.display()))?.len();
+        let found = std::fs::metadata(local).with_context(|| format!("reading {}", local.display()))?;
+        if !found.is_file() {
+            bail!("{} is not a file; `kvfs put -` takes what a pipe brings", local.display());
+        }
+        let bytes = found.len();
         let etag = native
             .head(&target.bucket, &key)
             .await

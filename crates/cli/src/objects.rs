@@ -1,7 +1,10 @@
 //! Verbs about objects: put, get, stat, rm, sign.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
@@ -66,7 +69,9 @@ pub async fn put(
         }
         progress = Progress::of_one(Some(metadata.len()));
         let body = pieces(file, progress.clone());
-        native.put(&target.bucket, &target.key, Some(metadata.len()), headers, body).await
+        let stored = native.put(&target.bucket, &target.key, Some(metadata.len()), headers, body).await;
+        still_has(source, metadata.len()).await?;
+        stored
     };
     progress.end();
     output.write(out, &answer?, |out, answer: &PutAnswer| {
@@ -122,22 +127,45 @@ pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, r
 /// Writes a download beside `path`, and renames it there once it is complete.
 pub(crate) async fn into_file(download: Download, path: &Path, progress: &Progress) -> Result<u64> {
     let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let part = PathBuf::from(path).with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let mut file = tokio::fs::File::create(&part).await.with_context(|| format!("creating {}", part.display()))?;
+    let part = path.with_file_name(part_name(name));
+    let create = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&part).await;
+    let mut file = create.with_context(|| format!("creating {}", part.display()))?;
     let copied = match copy(download, &mut file, progress).await {
         Ok(bytes) => file.flush().await.map(|()| bytes).map_err(Into::into),
         Err(error) => Err(error),
     };
-    match copied {
+    let named = match copied {
         Ok(bytes) => {
-            tokio::fs::rename(&part, path).await.with_context(|| format!("writing {}", path.display()))?;
-            Ok(bytes)
+            tokio::fs::rename(&part, path).await.map(|()| bytes).with_context(|| format!("writing {}", path.display()))
         }
-        Err(error) => {
-            tokio::fs::remove_file(&part).await.ok();
-            Err(error)
-        }
+        Err(error) => Err(error),
+    };
+    if named.is_err() {
+        tokio::fs::remove_file(&part).await.ok();
     }
+    named
+}
+
+/// A name beside a file for what is not complete yet: of its own for each download, however alike the files' names are.
+fn part_name(name: &OsStr) -> OsString {
+    static DOWNLOADS: AtomicU64 = AtomicU64::new(0);
+    let mut part = OsString::from(".");
+    // Names may be 255 bytes long, and this one must not be longer.
+    part.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
+    part.push(format!(".{}.{}.part", std::process::id(), DOWNLOADS.fetch_add(1, Ordering::Relaxed)));
+    part
+}
+
+/// Errs if a file is not as long as it was when it was announced: what was stored then is a piece of it.
+pub(crate) async fn still_has(path: &Path, bytes: u64) -> Result<()> {
+    let found = tokio::fs::metadata(path).await.with_context(|| format!("reading {}", path.display()))?.len();
+    if found != bytes {
+        bail!(
+            "{} changed while it was stored: {bytes} bytes were announced, and it has {found} now; store it again",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 async fn copy(
@@ -239,4 +267,17 @@ pub fn sign(native: &Native, request: &SignRequest<'_>, output: Output, out: &mu
     let signed = format!("{base}{}", native.sign(&method.to_uppercase(), &path, ttl_s));
     output.write(out, &serde_json::json!({ "url": signed }), |out, _| writeln!(out, "{signed}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_complete_yet_has_a_name_of_its_own() {
+        let names = [&b"a"[..], b"a", b"\xff", b"\xfe", &[b'x'; 255]].map(|name| part_name(OsStr::from_bytes(name)));
+        for (nth, name) in names.iter().enumerate() {
+            assert!(name.len() <= 255 && !names[..nth].contains(name), "{name:?}");
+        }
+    }
 }

@@ -42,6 +42,17 @@ impl Failure {
         }
     }
 
+    /// Errs if this process has failed in a way that only a person may call over, whether or not the marker could be left.
+    pub(crate) fn check_poisoned(&self) -> Result<(), ConsensusError> {
+        match (self.is_poisoned(), self.get()) {
+            (true, reason) => Err(ConsensusError::Poisoned {
+                reason: reason.unwrap_or_default(),
+                marker: self.0.marker.path().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Notes a failure, unless one is noted already.
     pub(crate) fn note(&self, why: impl Into<String>) {
         let why = why.into();
@@ -63,22 +74,22 @@ impl Failure {
     /// Notes the error of a write, and leaves the marker unless it was a full disk, or a log that was closed.
     pub(crate) fn noting_write<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
         match &result {
-            Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::NotConnected) => {
-                self.noting_sync(doing, result)
-            }
+            Err(error) if !is_full(error) => self.noting_sync(doing, result),
             _ => self.noting(doing, result),
         }
     }
 
-    /// Notes the error of a sync, and leaves the marker if it is the first.
+    /// Notes the error of a sync, and leaves the marker: also if something else failed before, but not for what only follows from that.
     pub(crate) fn noting_sync<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
-        let first = self.get().is_none();
+        let own = result.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotConnected);
+        // Marked before anybody is woken: the exit code is asked for at once.
+        let mark = own && !self.0.marked.swap(true, Ordering::AcqRel);
         let result = self.noting(doing, result);
-        if let (Err(error), true) = (&result, first) {
-            self.0.marked.store(true, Ordering::Release);
-            if let Err(marking) = self.0.marker.leave(self.0.disk.as_ref(), &format!("{doing}: {error}")) {
-                tracing::error!(%marking, "could not leave a marker: keep this process from starting again");
-            }
+        if let Err(error) = &result
+            && mark
+            && let Err(marking) = self.0.marker.leave(self.0.disk.as_ref(), &format!("{doing}: {error}"))
+        {
+            tracing::error!(%marking, "could not leave a marker: keep this process from starting again");
         }
         result
     }
@@ -93,11 +104,11 @@ impl Failure {
         self.0.first.borrow().clone()
     }
 
-    /// An error once something failed: the gate in front of every write.
+    /// An error once something failed: the gate in front of every write. Its kind tells it from a failure of its own.
     pub(crate) fn check(&self) -> io::Result<()> {
         match self.get() {
             None => Ok(()),
-            Some(why) => Err(io::Error::other(format!("storage failed before: {why}"))),
+            Some(why) => Err(io::Error::new(ErrorKind::NotConnected, format!("storage failed before: {why}"))),
         }
     }
 
@@ -112,6 +123,48 @@ impl Failure {
             if seen.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+}
+
+/// Whether a disk, or a share of one, is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::sim_disk::SimDisk;
+
+    use super::*;
+
+    fn failed(kinds: &[(bool, ErrorKind)]) -> (bool, bool) {
+        let disk = SimDisk::new(1);
+        let failure = Failure::new(Path::new("/"), Arc::new(disk.clone()));
+        for (sync, kind) in kinds {
+            let result = Err::<(), _>(io::Error::from(*kind));
+            let noted =
+                if *sync { failure.noting_sync("syncing", result) } else { failure.noting_write("writing", result) };
+            assert!(noted.is_err() && failure.get().is_some());
+        }
+        (failure.is_poisoned(), Marker::of(Path::new("/")).read(&disk).is_some())
+    }
+
+    #[test]
+    fn what_leaves_the_marker() {
+        use ErrorKind::{NotConnected, Other, QuotaExceeded, StorageFull};
+        type Failures = &'static [(bool, ErrorKind)];
+        let table: [(&str, Failures, bool); 7] = [
+            ("a full disk", &[(false, StorageFull)], false),
+            ("a full share of one", &[(false, QuotaExceeded)], false),
+            ("a failed write", &[(false, Other)], true),
+            ("a failed sync", &[(true, Other)], true),
+            ("a sync for which there is no room", &[(true, StorageFull)], true),
+            ("what only follows", &[(false, StorageFull), (false, NotConnected), (true, NotConnected)], false),
+            ("a failed sync behind a full disk", &[(false, StorageFull), (true, Other)], true),
+        ];
+        for (case, kinds, marked) in table {
+            assert_eq!(failed(kinds), (marked, marked), "{case}");
         }
     }
 }

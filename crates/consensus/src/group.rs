@@ -99,7 +99,7 @@ impl Group {
             Ok(files) => files,
             Err(error) => {
                 // A sync that failed on the way says more than what came of it.
-                failure.check_marker()?;
+                failure.check_poisoned()?;
                 return Err(ConsensusError::storage(format!("opening {}", settings.dir.display()))(error));
             }
         };
@@ -112,6 +112,7 @@ impl Group {
             let _ = raft.shutdown().await;
             home.close();
             store.close();
+            failure.check_poisoned()?;
             return Err(failure.get().map_or(error, |why| ConsensusError::Raft { doing: "starting", why }));
         }
         let began = (applied_ticks(&store)?, clock.monotonic());
@@ -311,11 +312,20 @@ async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure
     blocking::run(disk, job).await
 }
 
-/// Errs if the tables come from later than the log: whoever applied an entry of a term had voted in it, durably.
+/// Errs if the tables and the log do not fit together.
+///
+/// Tables that end before the log begins would miss entries. Tables from later than the log: whoever applied an entry of a term had voted in it, durably.
 ///
 /// Without the log's votes and entries this process could give the same log ids out again, for other commands.
 fn whole(log: &dyn LogHome, tables: &Store) -> std::io::Result<()> {
     let (applied, voted) = (tables.applied().last.map_or(0, |last| last.term), log.vote().map_or(0, |vote| vote.term));
+    let (reached, purged) = (tables.applied().index(), log.bounds().purged.map_or(0, |purged| purged.index));
+    if reached < purged {
+        return Err(damaged(format!(
+            "the tables end at entry {reached}, and the log begins after entry {purged}: the tables' file was lost or is an old \
+             one. Put it back, or restore a backup"
+        )));
+    }
     if applied <= voted {
         return Ok(());
     }

@@ -230,6 +230,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(consensus::ConsensusError::Poisoned { .. }) = error.downcast_ref() {
         return api::poison::EXIT_POISONED;
     }
+    if error.downcast_ref::<crate::processes::Poisoned>().is_some() {
+        return api::poison::EXIT_POISONED;
+    }
     match error.downcast_ref::<NativeError>() {
         Some(NativeError::Unreachable { .. } | NativeError::Broken { .. }) => return 5,
         Some(NativeError::Refused { status, .. }) => return of_status(*status),

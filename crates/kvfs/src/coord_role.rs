@@ -50,7 +50,8 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         }
     };
     if let Err(error) = coordinator.group().shutdown().await {
-        tracing::warn!(%error, "the metadata was not saved on the way out; the next start replays its log");
+        tracing::warn!(%error, "the metadata was not saved on the way out");
     }
-    Ok(code)
+    // Saving may have been what failed.
+    Ok(if coordinator.group().is_poisoned() { exit_code_of(coordinator.group()) } else { code })
 }

@@ -72,7 +72,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     };
     objects.close().await;
     plane.close().await;
-    Ok(code)
+    // Saving the metadata may have been what failed.
+    let hosted = plane.hosted.as_ref().map(Coordinator::group).filter(|group| group.is_poisoned());
+    Ok(hosted.map_or(code, exit_code_of))
 }
 
 fn warn(settings: &Edge) {
@@ -123,7 +125,7 @@ impl ControlPlane {
         if let Some(coordinator) = &self.hosted
             && let Err(error) = coordinator.group().shutdown().await
         {
-            tracing::warn!(%error, "the metadata was not saved on the way out; the next start replays its log");
+            tracing::warn!(%error, "the metadata was not saved on the way out");
         }
     }
 }

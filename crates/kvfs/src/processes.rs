@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use api::poison::EXIT_POISONED;
 use bootstrap::settings::Sources;
-use bootstrap::{Secret, durations, shutdown};
+use bootstrap::{RealDisk, Secret, durations, shutdown};
 use cli::ClientFile;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,8 @@ impl Ports {
         while ports.nodes.len() < nodes as usize {
             ports.nodes.push(free()?);
         }
-        std::fs::write(&path, toml::to_string(&ports)?).with_context(|| format!("writing {}", path.display()))?;
+        let text = toml::to_string(&ports)?;
+        api::disk::replace(&RealDisk, &path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
         Ok(ports)
     }
 
@@ -280,7 +281,11 @@ impl Recipe {
             }
             if let Some(status) = child.try_wait()? {
                 if status.code() == Some(i32::from(EXIT_POISONED)) {
-                    return Err(Poisoned.into());
+                    return Err(anyhow::Error::new(Poisoned).context(format!(
+                        "{}; see {}",
+                        self.name,
+                        log_path.display()
+                    )));
                 }
                 bail!("{} ended with {status} before it served; see {}", self.name, log_path.display());
             }
@@ -302,7 +307,7 @@ struct Running {
 /// A child whose disk failed.
 #[derive(Debug, thiserror::Error)]
 #[error("its disk failed, and somebody must look at it first")]
-struct Poisoned;
+pub struct Poisoned;
 
 fn first_line(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
@@ -370,7 +375,11 @@ async fn supervise(
     stop: CancellationToken,
     news: mpsc::Sender<News>,
 ) {
-    let mut child = match recipe.start().await {
+    let started = tokio::select! {
+        started = recipe.start() => started,
+        () = stop.cancelled() => return,
+    };
+    let mut child = match started {
         Ok((child, address)) => {
             let line = describe(&recipe.name, &child, &address);
             recipe.stay_at(&address);
@@ -399,7 +408,11 @@ async fn supervise(
                 () = stop.cancelled() => return,
             }
             pause = (pause * 2).min(PAUSES.1);
-            match recipe.start().await {
+            let started = tokio::select! {
+                started = recipe.start() => started,
+                () = stop.cancelled() => return,
+            };
+            match started {
                 Ok((child, address)) => {
                     news.send(News::Again(describe(&recipe.name, &child, &address))).await.ok();
                     break child;

@@ -59,7 +59,11 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     };
     let outcome = store.serve(&world, &home, &secrets, &settings, server, stop, begun).await;
     store.close().await;
-    outcome
+    // A disk may have failed while the last requests ran, or while the metadata was saved.
+    match outcome {
+        Ok(_) if store.is_poisoned() => Ok(ExitCode::from(EXIT_POISONED)),
+        outcome => outcome,
+    }
 }
 
 /// The parts of a running store.
@@ -149,10 +153,7 @@ impl Store {
         say_ready(&client, settings, self.nodes.len(), begun);
 
         let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(match self.nodes.values().all(|node| node.pulse().1.is_none()) {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::from(EXIT_POISONED),
-            }),
+            () = stop.cancelled() => Ok(ExitCode::SUCCESS),
             reason = failed => {
                 tracing::error!(reason, "the metadata failed; stopping");
                 stop.cancel();
@@ -163,10 +164,14 @@ impl Store {
         outcome
     }
 
+    fn is_poisoned(&self) -> bool {
+        self.coordinator.group().is_poisoned() || self.nodes.values().any(|node| node.pulse().1.is_some())
+    }
+
     async fn close(&self) {
         self.objects.close().await;
         if let Err(error) = self.coordinator.group().shutdown().await {
-            tracing::warn!(%error, "the metadata was not saved on the way out; the next start replays its log");
+            tracing::warn!(%error, "the metadata was not saved on the way out");
         }
     }
 }

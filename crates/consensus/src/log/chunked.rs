@@ -125,9 +125,13 @@ impl Callback for Flushed {
 }
 
 impl Flushed {
+    /// A flush writes and syncs, and its error does not say which of them failed: so a full disk is taken for a failed sync too.
     fn tell(&mut self, result: &io::Result<()>) {
         for done in std::mem::take(&mut self.done) {
-            done(result.as_ref().map(|_| ()).map_err(|error| io::Error::new(error.kind(), error.to_string())));
+            done(result.as_ref().map(|_| ()).map_err(|error| match error.kind() {
+                io::ErrorKind::NotConnected => closed(),
+                _ => io::Error::other(format!("flushing the log: {error}")),
+            }));
         }
         let mut waiting = self.flushes.state.lock();
         match waiting.done.is_empty() {

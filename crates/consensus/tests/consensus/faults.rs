@@ -64,6 +64,28 @@ fn marker() -> std::path::PathBuf {
     Path::new(HOME).join("poisoned")
 }
 
+/// Entries that were purged are nowhere but in the tables: without them nothing may go on.
+#[test]
+fn lost_tables_are_noticed() {
+    let disk = SimDisk::new(9);
+    life(async {
+        let settings = consensus::Settings { log_keep_entries: 3, ..sim_settings() };
+        let group = open_sim_with(&disk, settings).await.unwrap();
+        for n in 0..30 {
+            propose(&group, &n.to_string()).await.unwrap();
+        }
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while group.status().purged == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "nothing is purged");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await; // waits: in simulated time, for a purge
+        }
+        group.shutdown().await.unwrap();
+    });
+    disk.remove(&Path::new(HOME).join("tables.redb")).unwrap();
+    let error = life(open_sim(&disk)).unwrap_err();
+    assert!(error.to_string().contains("the tables end at entry 0"), "{error}");
+}
+
 /// What an earlier process left is synced before it is believed; if that fails, it is over at once.
 #[test]
 fn a_failed_sync_at_the_start_poisons_too() {

@@ -185,6 +185,15 @@ fn directories_go_up_and_come_back_and_what_is_equal_stays() {
     assert_eq!((code, copied + failed, failed >= 3), (1, 4, true));
     assert!(!home.join("evil").exists() && !home.join("out/evil").exists());
 
+    // What a pipe brings has no length that could be announced.
+    assert!(std::process::Command::new("mkfifo").arg(home.join("pipe")).status().unwrap().success());
+    let output = store.kvfs(&["cp", "pipe", "b/pipe"]);
+    assert!(
+        !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("is not a file"),
+        "{output:?}"
+    );
+    assert_eq!(store.ask("HEAD", "/v1/o/b/pipe", &[], b"").status, 404);
+
     assert_eq!(cp(&["from/a", "b/single"]), (0, 1, 0, 0, 0));
     assert_eq!(cp(&["b/single", "copy"]), (0, 1, 0, 0, 0));
     assert_eq!(std::fs::read(home.join("copy")).unwrap(), b"ONE");

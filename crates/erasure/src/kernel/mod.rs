@@ -9,6 +9,9 @@
 //! | Kernel | Multiplies by | Bytes a step | Needs |
 //! |---|---|---|---|
 //! | `scalar` | doubling and adding, block-wise | what the compiler finds | nothing |
+//! | `avx2` | two look-ups of 16 bytes (`vpshufb`) | 32 | AVX2 |
+//! | `avx2-gfni` | a matrix of bits (`vgf2p8affineqb`) | 32 | AVX2, GFNI |
+//! | `avx512-gfni` | the same | 64 | AVX-512F, GFNI |
 //!
 //! Why several rows at once: with one row at a time every source byte is loaded once for each row, and at these speeds loads are what
 //! there is too little of. With four, a load serves four products. More than four sums would not fit the 16 registers of AVX2.
@@ -18,14 +21,23 @@
 //! every length before the first byte is touched. The kernels themselves only have to stay within these lengths.
 //!
 //! Ends of shards: a vector kernel whose last step would not be whole steps back, and computes the last vector's worth again:
-//! outputs depend on sources only, so the bytes that are written twice get the same value twice. Shards shorter than a vector go
-//! through `scalar`.
+//! outputs depend on sources only, so bytes that are written twice get the same value twice. In the same way it makes up for outputs that
+//! begin anywhere: one step at their start, and from the next multiple of the vector's width on no store crosses a cache line, which
+//! makes half as much again at 64 bytes a vector. Shards shorter than a vector go through `scalar`.
 //!
 //! Left out: SSSE3 (every server CPU since 2013 has AVX2), NEON and SVE (Arm takes `scalar`, whose loops its compiler vectorises), and
 //! stores past the cache, since whoever encodes sends the shards next. Sources: ISA-L, <https://github.com/intel/isa-l>, `erasure_code/`,
 //! for the several rows at once; klauspost/reedsolomon for GFNI through bit matrices.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod gfni256;
+#[cfg(target_arch = "x86_64")]
+mod gfni512;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tables;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -144,6 +156,20 @@ impl fmt::Debug for Kernel {
 }
 
 /// Asks the CPU what it has.
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Vec<Kernel> {
+    let has_avx2 = is_x86_feature_detected!("avx2");
+    let has_gfni = is_x86_feature_detected!("gfni");
+    let has_avx512 = is_x86_feature_detected!("avx512f");
+    let mut found = vec![Kernel::scalar()];
+    found.extend(has_avx2.then_some(Kernel(&avx2::ENTRY)));
+    found.extend((has_avx2 && has_gfni).then_some(Kernel(&gfni256::ENTRY)));
+    found.extend((has_avx512 && has_gfni).then_some(Kernel(&gfni512::ENTRY)));
+    found
+}
+
+/// Other CPUs have no kernel of their own.
+#[cfg(not(target_arch = "x86_64"))]
 fn detect() -> Vec<Kernel> {
     vec![Kernel::scalar()]
 }

@@ -1,6 +1,6 @@
 //! Kernels: the loop in which all time goes, once for each kind of CPU.
 //!
-//! A kernel gets up to [`GROUP`] rows of a matrix and the source shards, and writes one output shard a row:
+//! A kernel gets up to four rows of a matrix and the source shards, and writes one output shard a row:
 //!
 //! ```text
 //! output[r][i] = Σ  coefficient(r, j) · source[j][i]          for every byte i
@@ -17,7 +17,7 @@
 //! there is too little of. With four, a load serves four products. More than four sums would not fit the 16 registers of AVX2.
 //!
 //! **Which one runs** is found out once, by asking the CPU. A [`Kernel`] cannot be made any other way, so whoever holds one has the
-//! proof that its instructions exist. That is one half of why calling it is safe; the other half is [`Kernel::multiply`], which checks
+//! proof that its instructions exist. That is one half of why calling it is safe; the other half is `Kernel::multiply`, which checks
 //! every length before the first byte is touched. The kernels themselves only have to stay within these lengths.
 //!
 //! Ends of shards: a vector kernel whose last step would not be whole steps back, and computes the last vector's worth again:

@@ -1,6 +1,7 @@
 //! What the whole crate must do, seen from outside: golden vectors, kernels against the definition, memory that may not be touched,
-//! random losses, and an implementation by others.
+//! random losses, an implementation by others, and how often memory is asked for.
 
+mod allocations;
 mod golden;
 mod guard_pages;
 mod kernels;

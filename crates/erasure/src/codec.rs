@@ -154,6 +154,9 @@ impl Codec {
         let there: Vec<_> = shards.iter().flatten().collect();
         let bytes = Slices::of("present", &there, there.len())?.bytes();
         let missing = ShardSet::all(shards.len()).without(present);
+        if missing.is_empty() {
+            return Ok(());
+        }
         let rebuild = self.rebuild(present, missing)?;
         let mut made = vec![vec![0; bytes]; missing.len()];
         rebuild.run(&there[..self.k], &mut made)?;

@@ -13,7 +13,7 @@ use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use openraft::{Config, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::ballast::Ballast;
 use crate::checkpoints::{Checkpoints, checkpoint};
@@ -109,7 +109,7 @@ impl Group {
         let raft = Raft::new(ME, Arc::new(config(&settings)?), Network(Arc::new(Alone)), log, machine).await;
         let raft = raft.map_err(ConsensusError::raft("starting"))?;
         if let Err(error) = lead(&raft).await {
-            let _ = raft.shutdown().await;
+            let _ = stop(&raft).await;
             home.close();
             store.close();
             failure.check_poisoned()?;
@@ -144,7 +144,9 @@ impl Group {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(ProposeError::TooLarge { found: bytes.len(), limit: MAX_ENTRY_BYTES });
         }
-        match self.inner.raft.client_write(Commands(bytes.into())).await {
+        let raft = self.inner.raft.clone();
+        let asked = unbroken(async move { raft.client_write(Commands(bytes.into())).await }).await;
+        match asked.map_err(|lost| ProposeError::OutcomeUnknown(lost.to_string()))? {
             Ok(written) => Ok(Proposed {
                 index: written.log_id.index(),
                 term: written.log_id.committed_leader_id().term,
@@ -162,7 +164,9 @@ impl Group {
         if let Some(why) = self.inner.failure.get() {
             return Err(ReadError::Failed(why));
         }
-        match self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+        let raft = self.inner.raft.clone();
+        let asked = unbroken(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await }).await;
+        match asked.map_err(|lost| ReadError::Unavailable(lost.to_string()))? {
             Ok(_) => {}
             Err(RaftError::APIError(error)) => return Err(ReadError::Unavailable(error.to_string())),
             Err(RaftError::Fatal(Fatal::Stopped)) => {
@@ -222,7 +226,7 @@ impl Group {
         for task in self.inner.tasks.lock().drain(..) {
             task.abort();
         }
-        self.inner.raft.shutdown().await.map_err(ConsensusError::raft("shutting down"))?;
+        stop(&self.inner.raft).await.map_err(ConsensusError::raft("shutting down"))?;
         let last = match self.inner.failure.get() {
             None => self.checkpoint().await.map(drop),
             Some(why) => Err(ConsensusError::Raft { doing: "shutting down", why }),
@@ -393,7 +397,21 @@ async fn stop_on_failure(raft: Raft, failure: Failure) {
             Err(error) => failure.note(error.to_string()),
         },
     }
-    if let Err(error) = raft.shutdown().await {
+    if let Err(error) = stop(&raft).await {
         tracing::warn!(%error, "consensus did not stop in order");
     }
+}
+
+/// Ends openraft's tasks and waits for them.
+async fn stop(raft: &Raft) -> Result<(), JoinError> {
+    let raft = raft.clone();
+    unbroken(async move { raft.shutdown().await }).await?
+}
+
+/// Runs a question to openraft in a task of its own, so that it goes on to its end when whoever waits for it is dropped.
+///
+/// A question that finds openraft's core ended takes the core's handle out to await it. If that await is cancelled, everybody
+/// else who asks how the core ended meets a panic.
+async fn unbroken<T: Send + 'static>(question: impl Future<Output = T> + Send + 'static) -> Result<T, JoinError> {
+    tokio::spawn(question).await
 }

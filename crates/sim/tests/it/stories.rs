@@ -16,6 +16,15 @@ fn what_was_answered_survives() {
     assert!(operations >= 2000 && restarts > 5 && power_cuts > 2 && collected > 100, "{counts:?}");
 }
 
+/// Seed 308 once: the log's disk failed, and while openraft was being stopped for that, whoever waited for it to stop was dropped. The next
+/// question met a panic in openraft, where an error was due.
+#[test]
+fn a_group_that_fails_while_it_is_stopped_says_so() {
+    if let Err(finding) = tell(308, 2000, None) {
+        panic!("{finding}");
+    }
+}
+
 #[test]
 fn a_story_repeats_itself() {
     assert_eq!(tell(3, 150, None).unwrap(), tell(3, 150, None).unwrap());

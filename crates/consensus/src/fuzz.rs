@@ -1,4 +1,4 @@
-//! Fuzz targets of what the log reads back from its files.
+//! Fuzz targets of what is read back from files, and from other members.
 
 use bolero::check;
 use raft_log::codeq::{Decode, Encode};
@@ -7,6 +7,7 @@ use testkit::fuzz::{EXECUTIONS, damage};
 use crate::log::chunked::Payload;
 use crate::log::frame::{Operation, scan};
 use crate::record::{Ballot, Kind, Position};
+use crate::snapshot::{Reader, SnapshotError, Summary};
 
 /// Damage never adds anything: what is read back is a beginning of what was written, or an error.
 #[test]
@@ -44,5 +45,29 @@ fn log_entries() {
             assert_eq!((found.kind, found.body.len()), (Kind::Commands, body.len()));
         }
         drop(Payload::decode(input).map(|found| assert!(found.body.len() <= input.len())));
+    });
+}
+
+/// Damage of any kind and in any number of places makes a snapshot a refused one; noise is not one either.
+#[test]
+fn snapshots() {
+    let written = crate::snapshot::sample();
+    let read = |bytes: &[u8]| -> Result<Summary, SnapshotError> {
+        let mut reader = Reader::new();
+        for piece in bytes.chunks(100) {
+            reader.push(piece, &mut |block| {
+                assert!(block.rows().count() > 0, "a frame without rows was never written");
+                Ok(())
+            })?;
+        }
+        reader.finish()
+    };
+    read(&written).expect("whole");
+    check!().with_iterations(EXECUTIONS).for_each(|input: &[u8]| {
+        let hurt = damage(&written, input);
+        assert_eq!(read(&hurt).is_ok(), hurt == written, "{} bytes of {}", hurt.len(), written.len());
+        assert!(read(input).is_err());
+        // Noise where a frame belongs, behind a beginning that is right.
+        assert!(read(&[&written[..12], input].concat()).is_err());
     });
 }

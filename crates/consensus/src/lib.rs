@@ -49,6 +49,7 @@ mod machine;
 mod network;
 mod record;
 mod settings;
+pub mod snapshot;
 mod tables;
 mod types;
 mod watched;

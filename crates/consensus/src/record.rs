@@ -124,6 +124,12 @@ impl Members {
         }
     }
 
+    /// Everybody: number, address, and whether they vote.
+    pub(crate) fn list(&self) -> Vec<(u64, String, bool)> {
+        let votes = |id| self.voters.iter().any(|voters| voters.contains(id));
+        self.addresses.iter().map(|(id, address)| (*id, address.clone(), votes(id))).collect()
+    }
+
     pub(crate) fn to_raft(&self) -> io::Result<Membership> {
         if self.voters.is_empty() {
             return Ok(Membership::default());

@@ -10,6 +10,7 @@
 //! (32 MiB of log or 2 s) to cost little, and often enough that a replay is short.
 
 mod backend;
+mod file;
 mod rows;
 
 use std::io;
@@ -20,14 +21,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use api::disk::Disk;
 use domain::codec;
 use parking_lot::{Mutex, RwLock};
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
-use crate::record::{Applied, Kind, Members, Stored, decode};
-use backend::Backend;
+use crate::record::{Applied, Kind, Members, Stored, damaged, decode};
+use crate::snapshot::Ready;
+use file::{FILE, create};
+pub(crate) use file::{NEW_FILE, empty, make_durable, open, read_applied, seal};
 pub use rows::Snapshot;
-use rows::{Definition, Writer};
+pub(crate) use rows::Writer;
+use rows::{Definition, Retired};
 
 /// What the tables reflect: one row, at [`APPLIED_KEY`].
 const RAFT: Definition<'static> = Definition::new("raft");
@@ -36,7 +40,9 @@ const APPLIED_KEY: &[u8] = b"applied";
 /// The tables and what they reflect.
 pub(crate) struct Store {
     /// `None` once closed.
-    database: RwLock<Option<Arc<Database>>>,
+    file: RwLock<Option<File>>,
+    /// Held while a transaction is made or the file is exchanged, so that `state` speaks of the file that is there.
+    writing: Mutex<()>,
     state: Mutex<State>,
     /// Log payload applied since the last checkpoint, in bytes.
     dirty_bytes: AtomicU64,
@@ -45,6 +51,20 @@ pub(crate) struct Store {
     applied: watch::Sender<u64>,
     repaired: bool,
     failure: Failure,
+}
+
+/// An open file.
+#[derive(Clone)]
+struct File {
+    database: Arc<Database>,
+    /// Held by its snapshots.
+    retired: Arc<Retired>,
+}
+
+impl File {
+    fn new(database: Database) -> Self {
+        Self { database: Arc::new(database), retired: Arc::default() }
+    }
 }
 
 /// What the rows reflect, in memory and durably.
@@ -56,22 +76,24 @@ struct State {
 impl Store {
     /// Opens the tables in `dir`, or makes them. Blocks.
     pub(crate) fn open(dir: &Path, cache_bytes: usize, disk: &dyn Disk, failure: Failure) -> io::Result<Self> {
-        let path = dir.join("tables.redb");
-        if disk.list(dir)?.iter().all(|name| name != "tables.redb") {
+        let path = dir.join(FILE);
+        let names = disk.list(dir)?;
+        if names.iter().any(|name| name == NEW_FILE) {
+            disk.remove(&dir.join(NEW_FILE))?;
+        }
+        if names.iter().all(|name| name != FILE) {
             create(dir, &path, disk, &failure)?;
         }
-        let file = disk.open(&path)?;
-        file.sync_data()?;
         disk.sync_dir(dir)?;
-        disk.drop_cache(&path)?;
-        let (database, repaired) = build(Backend::new(file, failure.clone()), cache_bytes)?;
+        let (database, repaired) = open(&path, cache_bytes, disk, &failure)?;
         let applied = read_applied(&database)?;
         Ok(Self {
             dirty_bytes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             applied: watch::Sender::new(applied.index()),
             state: Mutex::new(State { checkpointed: applied.clone(), applied }),
-            database: RwLock::new(Some(Arc::new(database))),
+            file: RwLock::new(Some(File::new(database))),
+            writing: Mutex::new(()),
             repaired,
             failure,
         })
@@ -80,6 +102,7 @@ impl Store {
     /// Applies `entries` in one transaction; the replies of each, once readers can see them.
     pub(crate) fn apply(&self, entries: &[Stored]) -> io::Result<Vec<Vec<meta::Reply>>> {
         self.failure.check()?;
+        let _writing = self.writing.lock();
         let result = self.apply_in_transaction(entries);
         let (applied, replies) = self.failure.noting("applying entries", result)?;
         self.dirty_bytes.fetch_add(entries.iter().map(|entry| entry.body.len() as u64).sum(), Ordering::Relaxed);
@@ -104,6 +127,7 @@ impl Store {
     /// Makes all that was applied durable; what the tables then reflect on disk.
     pub(crate) fn checkpoint(&self) -> io::Result<Applied> {
         self.failure.check()?;
+        let _writing = self.writing.lock();
         let result = self.durable_commit();
         self.failure.noting("checkpointing the tables", result)
     }
@@ -122,13 +146,48 @@ impl Store {
         Ok(applied)
     }
 
+    /// Puts tables that were received in the place of those that are there: after a crash it is one or the other.
+    ///
+    /// Errs without harm if they are older. Snapshots of the old tables stay readable; `dir` and `disk` are where this was opened.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn install(&self, ready: &Ready, dir: &Path, cache_bytes: usize, disk: &dyn Disk) -> io::Result<()> {
+        self.failure.check()?;
+        let _writing = self.writing.lock();
+        let (found, reached) = (ready.applied.index(), self.state.lock().applied.index());
+        if found < reached {
+            return Err(damaged(format!("a snapshot of entry {found} for tables that have reached entry {reached}")));
+        }
+        let result = self.exchange(ready, dir, cache_bytes, disk);
+        self.failure.noting("installing a snapshot", result)
+    }
+
+    /// From the renaming on there is no way back: an error ends the group.
+    #[cfg_attr(not(test), allow(dead_code))]
+    fn exchange(&self, ready: &Ready, dir: &Path, cache_bytes: usize, disk: &dyn Disk) -> io::Result<()> {
+        let path = dir.join(FILE);
+        disk.rename(&ready.path, &path)?;
+        self.failure.noting_sync("syncing the directory of the tables", disk.sync_dir(dir))?;
+        let (database, _) = open(&path, cache_bytes, disk, &self.failure)?;
+        let old = self.file.write().replace(File::new(database));
+        if let Some(old) = old {
+            *old.retired.lock() = Some(old.database);
+        }
+        self.dirty.store(false, Ordering::Release);
+        self.dirty_bytes.store(0, Ordering::Relaxed);
+        let applied = ready.applied.clone();
+        *self.state.lock() = State { checkpointed: applied.clone(), applied };
+        self.applied.send_replace(ready.applied.index());
+        Ok(())
+    }
+
     /// The tables as they are now.
     pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
-        let transaction = self.database()?.begin_read().map_err(io::Error::other)?;
+        let File { database, retired } = self.file()?;
+        let transaction = database.begin_read().map_err(io::Error::other)?;
         let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
         let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
         let applied = row.map_or_else(|| Ok(Applied::default()), |row| decode::<Applied>(row.value()))?;
-        Ok(Snapshot::new(transaction, applied.index()))
+        Ok(Snapshot::new(transaction, applied, retired))
     }
 
     /// Whether opening had to read the whole file to find its free pages. It never should.
@@ -156,44 +215,18 @@ impl Store {
         self.dirty.load(Ordering::Acquire).then(|| self.dirty_bytes.load(Ordering::Relaxed))
     }
 
-    /// Lets go of the file; every later call is an error. Snapshots that exist stay readable.
+    /// Lets go of the file; every later call is an error, also of snapshots that exist.
     pub(crate) fn close(&self) {
-        drop(self.database.write().take());
+        drop(self.file.write().take());
     }
 
     fn database(&self) -> io::Result<Arc<Database>> {
-        self.database.read().clone().ok_or_else(|| io::Error::other("the tables are closed"))
+        Ok(self.file()?.database)
     }
-}
 
-/// Makes the file with all its tables, under another name until it is whole.
-fn create(dir: &Path, path: &Path, disk: &dyn Disk, failure: &Failure) -> io::Result<()> {
-    let new = dir.join("tables.new");
-    if disk.list(dir)?.iter().any(|name| name == "tables.new") {
-        disk.remove(&new)?;
+    fn file(&self) -> io::Result<File> {
+        self.file.read().clone().ok_or_else(|| io::Error::other("the tables are closed"))
     }
-    let (database, _) = build(Backend::new(disk.create(&new)?, failure.clone()), 1 << 20)?;
-    let mut transaction = database.begin_write().map_err(io::Error::other)?;
-    for table in meta::Table::ALL {
-        transaction.open_table(Definition::new(table.name())).map_err(io::Error::other)?;
-    }
-    write_applied(&transaction, &Applied::default())?;
-    transaction.set_quick_repair(true);
-    transaction.commit().map_err(io::Error::other)?;
-    drop(database);
-    disk.rename(&new, path)?;
-    disk.sync_dir(dir)
-}
-
-/// Opens or makes the database in `backend`; and whether it had to be repaired.
-fn build(backend: Backend, cache_bytes: usize) -> io::Result<(Database, bool)> {
-    let repaired = Arc::new(AtomicBool::new(false));
-    let seen = repaired.clone();
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache_bytes);
-    builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
-    let database = builder.create_with_backend(backend).map_err(io::Error::other)?;
-    Ok((database, repaired.load(Ordering::Relaxed)))
 }
 
 /// Applies one entry.
@@ -222,13 +255,6 @@ fn write_applied(transaction: &WriteTransaction, applied: &Applied) -> io::Resul
 }
 
 fn applied_row(transaction: &WriteTransaction) -> io::Result<Applied> {
-    let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
-    let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
-    row.map_or_else(|| Ok(Applied::default()), |row| decode(row.value()))
-}
-
-fn read_applied(database: &Database) -> io::Result<Applied> {
-    let transaction = database.begin_read().map_err(io::Error::other)?;
     let table = transaction.open_table(RAFT).map_err(io::Error::other)?;
     let row = table.get(APPLIED_KEY).map_err(io::Error::other)?;
     row.map_or_else(|| Ok(Applied::default()), |row| decode(row.value()))

@@ -1,15 +1,18 @@
 //! Rows as the state machine sees them: `meta`'s tables inside a redb write transaction, or inside a snapshot.
 
-use std::ops::Bound;
-
 use std::cell::{RefCell, RefMut};
-use std::sync::OnceLock;
+use std::io;
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
 
 use meta::{Row, StorageError, Table, Tables, TablesMut};
+use parking_lot::Mutex;
 use redb::{
-    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
+    AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
 };
+
+use crate::record::Applied;
 
 /// A key and its value, both bytes.
 pub(crate) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
@@ -38,18 +41,46 @@ fn owned(row: Result<Guards<'_>, redb::StorageError>) -> Result<Row, StorageErro
 /// being reused, so hold one for a request, not for an hour.
 pub struct Snapshot {
     transaction: ReadTransaction,
-    index: u64,
+    reflects: Applied,
     tables: [OnceLock<ReadTable>; TABLES],
+    /// Dropped last.
+    _file: Arc<Retired>,
 }
 
+/// Where a database lives on that was exchanged for another, until the last snapshot of it is gone: redb lets nobody read from one
+/// that was dropped.
+pub(crate) type Retired = Mutex<Option<Arc<Database>>>;
+
 impl Snapshot {
-    pub(crate) fn new(transaction: ReadTransaction, index: u64) -> Self {
-        Self { transaction, index, tables: std::array::from_fn(|_| OnceLock::new()) }
+    pub(crate) fn new(transaction: ReadTransaction, reflects: Applied, file: Arc<Retired>) -> Self {
+        Self { transaction, reflects, tables: std::array::from_fn(|_| OnceLock::new()), _file: file }
     }
 
     /// The log index that the tables reflect: all entries up to it, and no later one.
     pub fn index(&self) -> u64 {
-        self.index
+        self.reflects.index()
+    }
+
+    /// Log position and membership that the tables reflect.
+    pub(crate) fn reflects(&self) -> &Applied {
+        &self.reflects
+    }
+
+    /// Shows the rows of `table` from `from` on, in key order, until `visit` returns false. Copies nothing.
+    pub(crate) fn visit(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> io::Result<()> {
+        let table = self.table(table).map_err(io::Error::other)?;
+        for row in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(io::Error::other)? {
+            let (key, value) = row.map_err(io::Error::other)?;
+            if !visit(key.value(), value.value()) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn table(&self, table: Table) -> Result<&ReadTable, StorageError> {
@@ -64,7 +95,7 @@ impl Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Snapshot at {}", self.index)
+        write!(f, "Snapshot at {}", self.index())
     }
 }
 

@@ -67,6 +67,49 @@ pub struct ConsensusInfo {
     pub checkpointed: u64,
 }
 
+/// A coordinator, as its group sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordInfo {
+    /// Its number in the group; nobody else ever had it.
+    pub node: u64,
+    /// Where it is reached.
+    pub addr: String,
+    /// Whether it votes; a learner does not, until it is promoted.
+    pub voter: bool,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Log entries that it lacks, as far as the leader knows; `None` where that is not known.
+    pub lag: Option<u64>,
+}
+
+/// A change of the coordinators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum CoordChange {
+    /// Takes a pristine coordinator in, as a learner.
+    Add {
+        /// Where it is reached.
+        addr: String,
+    },
+    /// Gives a learner that has caught up its vote.
+    Promote {
+        /// Its number.
+        node: u64,
+    },
+    /// Removes a coordinator.
+    Remove {
+        /// Its number.
+        node: u64,
+    },
+    /// Gives the vote of one to a learner that has caught up, and removes the one.
+    Replace {
+        /// Whose vote.
+        old: u64,
+        /// The learner.
+        new: u64,
+    },
+}
+
 /// What garbage collection did since the coordinator started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {
@@ -132,6 +175,10 @@ pub trait Admin: Send + Sync + 'static {
     async fn meta_info(&self) -> Result<MetaInfo, AdminError>;
     /// Registers a data node by its address; fine if it is registered already.
     async fn add_node(&self, addr: &str) -> Result<NodeInfo, AdminError>;
+    /// The coordinators.
+    async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError>;
+    /// Changes them; who they are afterwards.
+    async fn change_coordinators(&self, change: &CoordChange) -> Result<Vec<CoordInfo>, AdminError>;
     /// Removes a node that no record names any more.
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError>;
 }

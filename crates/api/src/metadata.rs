@@ -91,6 +91,12 @@ pub enum MetaError {
         /// What was tried.
         reason: String,
     },
+    /// Another coordinator leads. Nothing was done; ask there.
+    #[error("this coordinator does not lead; {}", leader.as_ref().map_or("no leader is known at present".into(), |leader| format!("{leader} does")))]
+    NotLeader {
+        /// The leader's address, if it is known.
+        leader: Option<String>,
+    },
     /// The change may have been carried out, or may still be. Only a read can tell.
     #[error("outcome unknown: {reason}; read the object to see")]
     OutcomeUnknown {

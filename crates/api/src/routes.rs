@@ -11,6 +11,10 @@ pub const BUCKETS: &str = "/v1/b";
 
 /// Where edges put their questions to a coordinator.
 pub const COORD_RPC: &str = "/v1/coord/rpc";
+/// Where coordinators talk to each other.
+pub const COORD_RAFT: &str = "/v1/coord/raft";
+/// The coordinators: list, add, promote, remove, replace.
+pub const ADMIN_MEMBERS: &str = "/v1/admin/members";
 /// The cluster on one screen.
 pub const ADMIN_STATUS: &str = "/v1/admin/status";
 /// Row counts.
@@ -33,6 +37,8 @@ pub const HEADER_REQUEST_ID: &str = "x-request-id";
 
 /// CRC-32C of a chunk or of the part of it that follows.
 pub const HEADER_CRC: &str = "x-kvfs-crc32c";
+/// Who leads the coordinators, as a URL: on the refusal of one that does not.
+pub const HEADER_LEADER: &str = "x-coord-leader";
 /// A chunk's token.
 pub const HEADER_TOKEN: &str = "x-kvfs-token";
 /// The answering directory's incarnation.

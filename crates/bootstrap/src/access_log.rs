@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::routes::HEADER_REQUEST_ID;
+use api::routes::{COORD_RAFT, HEADER_REQUEST_ID};
 use api::{Clock, Entropy, request_id};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -35,7 +35,7 @@ impl RequestId {
     }
 }
 
-/// `inner`, with one line at `info` for each request: method, path without query, status, bytes, milliseconds, id.
+/// `inner`, with one line at `info` for each request (`debug` for what coordinators say to each other): method, path without query, status, bytes, milliseconds, id.
 ///
 /// Bytes are what the reply announces (streams of unknown length say 0), milliseconds end when the reply's body begins.
 pub fn log(inner: Router, metrics: Metrics, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Router {
@@ -59,7 +59,11 @@ async fn line(State((metrics, clock, entropy)): State<Seams>, mut request: Reque
     metrics.took(operation, response.status().as_u16(), took);
     let ms = took.as_secs_f64() * 1e3;
     let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact().unwrap_or(0));
-    tracing::info!(target: "access", %method, path, status, bytes, ms, id = id.as_str());
+    match path.as_str() {
+        // Coordinators talk to each other all the time.
+        COORD_RAFT => tracing::debug!(target: "access", %method, path, status, bytes, ms, id = id.as_str()),
+        _ => tracing::info!(target: "access", %method, path, status, bytes, ms, id = id.as_str()),
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HEADER_REQUEST_ID, value);
     }

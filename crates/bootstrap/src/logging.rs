@@ -14,7 +14,7 @@ pub const REQUESTS: &str = "request";
 pub const LOG_VARIABLE: &str = "KVFS_LOG";
 
 /// Libraries that say much at `info`; a filter that names them is obeyed.
-const QUIET: &str = "openraft=warn,raft_log=warn,chunked_wal=warn";
+const QUIET: &str = "openraft=error,raft_log=warn,chunked_wal=warn";
 
 /// Starts logging for this process, whose `role` traces name, as lines of text or, with `json`, as an object a line. A second call changes nothing, so tests may
 /// call it too.

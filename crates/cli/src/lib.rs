@@ -7,6 +7,7 @@ pub mod admin;
 pub mod buckets;
 pub mod client_file;
 pub mod copy;
+pub mod members;
 pub mod objects;
 pub mod output;
 pub mod placement_sim;

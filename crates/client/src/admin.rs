@@ -3,47 +3,74 @@
 use std::time::Duration;
 
 use ::http::{Method, StatusCode};
-use api::admin::{Admin, AdminError, ClusterStatus, MetaInfo, NodeInfo};
+use api::admin::{Admin, AdminError, ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
 use api::routes;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, HttpError, Reply};
 use crate::http::Http;
+use crate::metadata::leader_named;
 
 /// How long the admin API may be silent: it commits to a log and asks nodes, on machines that may be in trouble.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Administration through the admin API at one address.
+/// Administration through the admin API at any of some addresses.
+#[derive(Clone)]
 pub struct HttpAdmin {
     http: Http,
-    address: String,
+    addresses: Vec<String>,
     token: String,
 }
 
 impl HttpAdmin {
-    /// The admin API at `address` (`host:port`), for the holder of `token`.
-    pub fn new(http: Http, address: impl Into<String>, token: impl Into<String>) -> Self {
-        Self { http, address: address.into(), token: token.into() }
+    /// The admin API at `addresses` (`host:port`), for the holder of `token`.
+    pub fn new(http: Http, addresses: Vec<String>, token: impl Into<String>) -> Self {
+        Self { http, addresses, token: token.into() }
     }
 
+    /// Asks; whoever does not lead is left for the one it names, and whoever is gone for the next.
     async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, AdminError> {
         let ask = ask.header("authorization", format!("Bearer {}", self.token)).patience(PATIENCE);
-        let reply = self.http.send(&self.address, &ask).await;
-        let reply = reply.map_err(|error| AdminError::Unavailable(error.to_string()))?;
-        let said = || {
-            let error = serde_json::from_slice::<serde_json::Value>(&reply.body).ok();
-            error.and_then(|json| json["error"].as_str().map(str::to_string)).unwrap_or_else(|| reply.text())
-        };
-        match reply.status {
-            status if status.is_success() => serde_json::from_slice(&reply.body)
-                .map_err(|error| AdminError::Unavailable(format!("{}: a strange answer: {error}", self.address))),
-            StatusCode::NOT_FOUND => Err(AdminError::NotFound(said())),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AdminError::Refused(said())),
-            StatusCode::CONFLICT => Err(AdminError::Conflict(said())),
-            status if status.is_client_error() => Err(AdminError::Invalid(said())),
-            _ => Err(AdminError::Unavailable(said())),
+        let (mut asked, mut reasons) = (Vec::new(), Vec::new());
+        let mut next = self.addresses.first().cloned();
+        while let Some(address) = next {
+            let reply = self.http.send(&address, &ask).await;
+            asked.push(address.clone());
+            let another = || self.addresses.iter().find(|known| !asked.contains(known)).cloned();
+            next = match reply {
+                Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
+                    reasons.push(said(&reply));
+                    leader_named(&reply).filter(|leader| !asked.contains(leader)).or_else(another)
+                }
+                Ok(reply) => return read(&address, &reply),
+                Err(error @ HttpError::Connect { .. }) => {
+                    reasons.push(error.to_string());
+                    another()
+                }
+                // It may have been carried out: whoever asked must look.
+                Err(error) => return Err(AdminError::Unavailable(error.to_string())),
+            };
         }
+        Err(AdminError::Unavailable(reasons.join("; ")))
+    }
+}
+
+/// What a refusal says.
+fn said(reply: &Reply) -> String {
+    let error = serde_json::from_slice::<serde_json::Value>(&reply.body).ok();
+    error.and_then(|json| json["error"].as_str().map(str::to_string)).unwrap_or_else(|| reply.text())
+}
+
+fn read<T: DeserializeOwned>(address: &str, reply: &Reply) -> Result<T, AdminError> {
+    match reply.status {
+        status if status.is_success() => serde_json::from_slice(&reply.body)
+            .map_err(|error| AdminError::Unavailable(format!("{address}: a strange answer: {error}"))),
+        StatusCode::NOT_FOUND => Err(AdminError::NotFound(said(reply))),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AdminError::Refused(said(reply))),
+        StatusCode::CONFLICT => Err(AdminError::Conflict(said(reply))),
+        status if status.is_client_error() => Err(AdminError::Invalid(said(reply))),
+        _ => Err(AdminError::Unavailable(said(reply))),
     }
 }
 
@@ -60,6 +87,15 @@ impl Admin for HttpAdmin {
     async fn add_node(&self, addr: &str) -> Result<NodeInfo, AdminError> {
         let body = serde_json::json!({ "addr": addr }).to_string();
         self.ask(Ask::new(Method::POST, routes::ADMIN_NODES).body(body)).await
+    }
+
+    async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError> {
+        self.ask(Ask::new(Method::GET, routes::ADMIN_MEMBERS)).await
+    }
+
+    async fn change_coordinators(&self, change: &CoordChange) -> Result<Vec<CoordInfo>, AdminError> {
+        let body = serde_json::json!(change).to_string();
+        self.ask(Ask::new(Method::POST, routes::ADMIN_MEMBERS).body(body)).await
     }
 
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError> {

@@ -1,61 +1,76 @@
 //! The handle: a group of coordinators that agree on a log of commands, seen from one of them.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::clock::Clock;
 use api::disk::{Disk, Space};
-use domain::codec;
-use domain::record::ClusterRow;
-use meta::{Batch, Command, Reply, Table, Tables};
+use meta::{Batch, Command, Reply};
+use openraft::ReadPolicy;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
-use openraft::{Config, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::ballast::Ballast;
 use crate::checkpoints::{Checkpoints, checkpoint};
 use crate::error::{ConsensusError, ProposeError, ReadError};
 use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::leadership::{Leadership, Ticks, follow};
+use crate::log::LogHome;
 use crate::log::store::LogStore;
-use crate::log::{self, LogHome};
 use crate::machine::Machine;
-use crate::network::{Alone, Network};
-use crate::record::damaged;
+use crate::network::{Alone, Network, Transport};
+use crate::opening::{self, open_files};
+use crate::running::{stop, stop_on_failure, unbroken};
 use crate::settings::Settings;
 use crate::tables::{Snapshot, Store};
-use crate::types::{Commands, Node, Raft, TypeConfig};
+use crate::transfer::{Receiver, Sender};
+use crate::types::{Commands, Raft, TypeConfig};
 use crate::watched::Watched;
+use crate::wire::{Answer, Ask, ClusterKey};
 use crate::{MAX_ENTRY_BYTES, blocking};
 
-/// The number of the only member.
-const ME: u64 = 1;
+/// The number of the only member of a group of one.
+const ALONE: u64 = 1;
 
-/// How long a start may take to apply what the log holds. Far above what a checkpoint interval's worth of log needs.
-const RECOVERY: Duration = Duration::from_secs(600);
+/// How long a member that does not lead waits for the leader's word on a read, and for its own tables to get there.
+const FOLLOWER_READ: Duration = Duration::from_secs(2);
 
 /// A running group. Clones are handles to the same one; [`Group::shutdown`] ends it, for all of them.
 #[derive(Clone)]
 pub struct Group {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    raft: Raft,
-    store: Arc<Store>,
+pub(crate) struct Inner {
+    pub(crate) raft: Raft,
+    pub(crate) store: Arc<Store>,
     home: Arc<dyn LogHome>,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
-    failure: Failure,
+    pub(crate) failure: Failure,
     ballast: Ballast,
     settings: Settings,
-    /// Ticks found applied when this process began to lead, and its monotonic clock then.
-    began: (u64, Duration),
+    pub(crate) member: Member,
+    /// Whether the group has members yet; only its founder opens it before that.
+    founded: AtomicBool,
+    leadership: watch::Receiver<Leadership>,
+    ticks: Arc<Ticks>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) receiver: Receiver,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the directory until the group is shut down.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// Which member this process is, and how it reaches the others.
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) transport: Arc<dyn Transport>,
 }
 
 /// What a proposal came to.
@@ -92,6 +107,41 @@ impl Group {
     /// Returns once the log was synced and read, the tables are open, everything in the log is applied, and this process leads.
     /// Must be called inside a tokio runtime, whose tasks keep the group running.
     pub async fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Group, ConsensusError> {
+        let identity = Identity { key: ClusterKey { cluster: 0, generation: 1 }, node: ALONE, founding: Vec::new() };
+        let member = Member { identity, transport: Arc::new(Alone) };
+        let group = Self::start(settings, member, disk, clock).await?;
+        if let Err(error) = opening::lead(&group.inner.raft, ALONE).await {
+            let why = group.inner.failure.get();
+            let _ = group.shutdown().await;
+            group.inner.failure.check_poisoned()?;
+            return Err(why.map_or(error, |why| ConsensusError::Raft { doing: "starting", why }));
+        }
+        group.ballast_tick().await?;
+        Ok(group)
+    }
+
+    /// Opens (recovers) this process's part of a group. Returns once the log was synced and read and the tables are open; who
+    /// leads is found out afterwards.
+    pub(crate) async fn open_member(
+        settings: Settings,
+        member: Member,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Group, ConsensusError> {
+        let group = Self::start(settings, member, disk, clock).await?;
+        let initialized = group.inner.raft.is_initialized().await.map_err(ConsensusError::raft("starting"))?;
+        let founded = initialized || group.inner.member.identity.founding.is_empty();
+        group.inner.founded.store(founded, Ordering::Release);
+        group.ballast_tick().await?;
+        Ok(group)
+    }
+
+    async fn start(
+        settings: Settings,
+        member: Member,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Group, ConsensusError> {
         let failure = Failure::new(&settings.dir, disk.clone());
         failure.check_marker()?;
         let files = open_files(&settings, &Watched::over(disk.clone(), failure.clone()), &failure).await;
@@ -104,18 +154,19 @@ impl Group {
             }
         };
         let applied = Arc::new(Notify::new());
-        let machine = Machine::new(store.clone(), disk.clone(), failure.clone(), applied.clone());
+        let machine = Machine::new(store.clone(), disk.clone(), settings.clone(), failure.clone(), applied.clone());
         let log = LogStore::new(home.clone(), failure.clone());
-        let raft = Raft::new(ME, Arc::new(config(&settings)?), Network(Arc::new(Alone)), log, machine).await;
+        let Identity { key, node, .. } = member.identity;
+        let sender = Arc::new(Sender::new(store.clone(), disk.clone()));
+        let network = Network { transport: member.transport.clone(), sender: sender.clone(), key, me: node };
+        let raft = Raft::new(node, Arc::new(opening::config(&settings)?), network, log, machine).await;
         let raft = raft.map_err(ConsensusError::raft("starting"))?;
-        if let Err(error) = lead(&raft).await {
-            let _ = stop(&raft).await;
-            home.close();
-            store.close();
-            failure.check_poisoned()?;
-            return Err(failure.get().map_or(error, |why| ConsensusError::Raft { doing: "starting", why }));
-        }
-        let began = (applied_ticks(&store)?, clock.monotonic());
+        let (seen, leadership) = watch::channel(Leadership::default());
+        let ticks = Arc::new(Ticks::default());
+        let began = {
+            let (ticks, store, clock) = (ticks.clone(), store.clone(), clock.clone());
+            move |term| drop(ticks.now(term, &store, clock.as_ref()))
+        };
         let checkpoints = Checkpoints {
             store: store.clone(),
             home: home.clone(),
@@ -123,24 +174,48 @@ impl Group {
             raft: raft.clone(),
             settings: settings.clone(),
             applied,
+            past: VecDeque::new(),
         };
-        let tasks = vec![tokio::spawn(checkpoints.run()), tokio::spawn(stop_on_failure(raft.clone(), failure.clone()))];
-        let ballast = Ballast::new(&settings.dir, settings.ballast_bytes, settings.reserve_bytes);
-        let (tasks, lock) = (Mutex::new(tasks), Mutex::new(Some(lock)));
-        let inner = Inner { raft, store, home, disk, clock, failure, ballast, settings, began, tasks, lock };
-        let group = Group { inner: Arc::new(inner) };
-        group.ballast_tick().await?;
-        Ok(group)
+        let tasks = vec![
+            tokio::spawn(checkpoints.run()),
+            tokio::spawn(stop_on_failure(raft.clone(), failure.clone())),
+            tokio::spawn(follow(raft.clone(), seen, began)),
+        ];
+        let inner = Inner {
+            receiver: Receiver::new(&settings.dir, disk.clone(), failure.clone(), key),
+            sender,
+            ballast: Ballast::new(&settings.dir, settings.ballast_bytes, settings.reserve_bytes),
+            tasks: Mutex::new(tasks),
+            lock: Mutex::new(Some(lock)),
+            founded: AtomicBool::new(true),
+            ticks,
+            raft,
+            store,
+            home,
+            disk,
+            clock,
+            failure,
+            settings,
+            member,
+            leadership,
+        };
+        Ok(Group { inner: Arc::new(inner) })
     }
 
     /// Proposes commands as one log entry; their replies, after it is durable, committed and applied.
     ///
     /// Concurrent proposals share syncs. Dropping the future does not take the proposal back.
     pub async fn propose(&self, commands: Vec<Command>) -> Result<Proposed, ProposeError> {
+        self.propose_in(None, commands).await
+    }
+
+    /// As [`Group::propose`], for what was planned while this process led in term `reign`: in a later one it is refused by whoever applies
+    /// it, because the next leader has plans of its own.
+    pub async fn propose_in(&self, reign: Option<u64>, commands: Vec<Command>) -> Result<Proposed, ProposeError> {
         if let Some(why) = self.inner.failure.get() {
             return Err(ProposeError::Failed(why));
         }
-        let bytes = self.batch(commands).encode();
+        let bytes = self.batch(reign, commands)?.encode();
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(ProposeError::TooLarge { found: bytes.len(), limit: MAX_ENTRY_BYTES });
         }
@@ -158,28 +233,104 @@ impl Group {
 
     /// Tables that reflect every proposal that was answered before this was called, whoever answered it.
     ///
-    /// Joins openraft's next round of asking a majority whether this process still leads, and waits until what was committed
-    /// by then is applied.
+    /// The leader joins openraft's next round of asking a majority whether it still leads, and waits until what was committed by then is
+    /// applied. A follower asks the leader how far that is, and waits for its own tables to get there.
     pub async fn read(&self) -> Result<Snapshot, ReadError> {
+        let leadership = self.leadership();
+        match leadership.leader {
+            Some((leader, address)) if !leadership.mine && leader != self.inner.member.identity.node => {
+                self.follow_to(leader, address).await?;
+            }
+            _ => drop(self.read_index().await?),
+        }
+        self.inner.store.snapshot().map_err(|error| ReadError::Failed(error.to_string()))
+    }
+
+    /// The tables as this member has them, however far behind they are.
+    pub fn stale_read(&self) -> Result<Snapshot, ReadError> {
+        self.inner.store.snapshot().map_err(|error| ReadError::Failed(error.to_string()))
+    }
+
+    /// As the leader: the index up to which tables must be applied for reads that began before this was called. Applied here, too.
+    pub(crate) async fn read_index(&self) -> Result<u64, ReadError> {
         if let Some(why) = self.inner.failure.get() {
             return Err(ReadError::Failed(why));
         }
         let raft = self.inner.raft.clone();
         let asked = unbroken(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await }).await;
         match asked.map_err(|lost| ReadError::Unavailable(lost.to_string()))? {
-            Ok(_) => {}
-            Err(RaftError::APIError(error)) => return Err(ReadError::Unavailable(error.to_string())),
-            Err(RaftError::Fatal(Fatal::Stopped)) => {
-                return Err(ReadError::Unavailable("the group is shut down".into()));
-            }
-            Err(RaftError::Fatal(fatal)) => return Err(ReadError::Failed(self.reason(&fatal))),
+            Ok(at) => Ok(at.index()),
+            Err(RaftError::APIError(error)) => Err(ReadError::Unavailable(error.to_string())),
+            Err(RaftError::Fatal(Fatal::Stopped)) => Err(ReadError::Unavailable("the group is shut down".into())),
+            Err(RaftError::Fatal(fatal)) => Err(ReadError::Failed(self.reason(&fatal))),
         }
-        self.inner.store.snapshot().map_err(|error| ReadError::Failed(error.to_string()))
+    }
+
+    /// Waits until the tables here reflect what the leader had committed by now.
+    async fn follow_to(&self, leader: u64, address: String) -> Result<(), ReadError> {
+        let unavailable = |why: String| ReadError::Unavailable(why);
+        if let Some(why) = self.inner.failure.get() {
+            return Err(ReadError::Failed(why));
+        }
+        let answer = self.peer(leader, address).ask(Ask::ReadIndex, FOLLOWER_READ).await;
+        let index = match answer.map_err(|error| unavailable(error.to_string()))? {
+            Answer::ReadIndex(index) => index,
+            other => return Err(unavailable(format!("the leader answered another question: {other:?}"))),
+        };
+        let mut applied = self.applied();
+        let caught_up = applied.wait_for(|applied| *applied >= index);
+        match tokio::time::timeout(FOLLOWER_READ, caught_up).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(unavailable("the group is shut down".into())),
+            Err(_) => Err(unavailable(format!("this member has not applied entry {index} yet"))),
+        }
     }
 
     /// The applied index, as it moves.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.inner.store.watch()
+    }
+
+    /// Who leads, as far as this member knows.
+    pub fn leadership(&self) -> Leadership {
+        self.inner.leadership.borrow().clone()
+    }
+
+    /// [`Group::leadership`], as it changes.
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
+    }
+
+    /// Which cluster this is, and which of its lives; cluster 0 for a group of one, whose tables know.
+    pub fn key(&self) -> ClusterKey {
+        self.inner.member.identity.key
+    }
+
+    /// Whether this is a group of one, which nobody can join.
+    pub fn is_alone(&self) -> bool {
+        self.key().cluster == 0
+    }
+
+    /// This member's number.
+    pub fn node(&self) -> u64 {
+        self.inner.member.identity.node
+    }
+
+    /// Whether the group has members: false only at a founder, on its way.
+    pub(crate) fn is_founded(&self) -> bool {
+        self.inner.founded.load(Ordering::Acquire)
+    }
+
+    /// What the founder is to found.
+    pub(crate) fn founding(&self) -> (ClusterKey, Vec<(u64, String)>) {
+        (self.key(), self.inner.member.identity.founding.clone())
+    }
+
+    /// Gives the group its first members; fine if it has them.
+    pub(crate) async fn found(&self, members: &[(u64, String)]) -> Result<(), ConsensusError> {
+        opening::found(&self.inner.raft, members).await?;
+        self.inner.founded.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// How the group is doing.
@@ -253,11 +404,14 @@ impl Group {
     }
 
     /// The entry's payload: the commands, and the leader's two clocks.
-    fn batch(&self, commands: Vec<Command>) -> Batch {
-        let (ticks_ms, since) = self.inner.began;
-        let elapsed = self.inner.clock.monotonic().saturating_sub(since);
-        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        Batch { now_ms: self.inner.clock.wall_ms(), ticks_ms: ticks_ms.saturating_add(elapsed_ms), commands }
+    fn batch(&self, reign: Option<u64>, commands: Vec<Command>) -> Result<Batch, ProposeError> {
+        let Inner { ticks, store, clock, .. } = &*self.inner;
+        let ticks_ms = ticks.now(self.leadership().term, store, clock.as_ref());
+        let ticks_ms = ticks_ms.map_err(|error| match self.inner.failure.get() {
+            Some(why) => ProposeError::Failed(why),
+            None => ProposeError::Unavailable(error.to_string()),
+        })?;
+        Ok(Batch { now_ms: clock.wall_ms(), ticks_ms, reign, commands })
     }
 
     fn not_proposed(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
@@ -290,128 +444,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.tasks.get_mut().drain(..).for_each(|task| task.abort());
     }
-}
-
-type Files = (Box<dyn Send + Sync>, Arc<dyn LogHome>, Arc<Store>);
-
-/// Locks the directory, then opens the log and the tables.
-async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure) -> std::io::Result<Files> {
-    let (settings, files, failure) = (settings.clone(), disk.clone(), failure.clone());
-    let job = move || {
-        files.create_dir_all(&settings.dir)?;
-        if let Some(parent) = settings.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            files.sync_dir(parent)?;
-        }
-        let lock = files.lock(&settings.dir)?;
-        let home = log::open(&settings, &files)?;
-        let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
-        if store.was_repaired() {
-            tracing::warn!(
-                "the tables carried no list of free pages, so all of them were read; the next start is quick again"
-            );
-        }
-        whole(home.as_ref(), &store)?;
-        Ok((lock, home, Arc::new(store)))
-    };
-    blocking::run(disk, job).await
-}
-
-/// Errs if the tables and the log do not fit together.
-///
-/// Tables that end before the log begins would miss entries. Tables from later than the log: whoever applied an entry of a term had voted in it, durably.
-///
-/// Without the log's votes and entries this process could give the same log ids out again, for other commands.
-fn whole(log: &dyn LogHome, tables: &Store) -> std::io::Result<()> {
-    let (applied, voted) = (tables.applied().last.map_or(0, |last| last.term), log.vote().map_or(0, |vote| vote.term));
-    let (reached, purged) = (tables.applied().index(), log.bounds().purged.map_or(0, |purged| purged.index));
-    if reached < purged {
-        return Err(damaged(format!(
-            "the tables end at entry {reached}, and the log begins after entry {purged}: the tables' file was lost or is an old \
-             one. Put it back, or restore a backup"
-        )));
-    }
-    if applied <= voted {
-        return Ok(());
-    }
-    Err(damaged(format!(
-        "the tables hold an entry of term {applied}, and the log knows no vote after term {voted}: its files were lost or \
-         replaced. Put them back, or restore a backup"
-    )))
-}
-
-/// openraft's settings. Nothing happens by count: checkpoints and purges are ours to time.
-fn config(settings: &Settings) -> Result<Config, ConsensusError> {
-    let config = Config {
-        cluster_name: "kvfs".into(),
-        heartbeat_interval: 100,
-        election_timeout_min: 300,
-        election_timeout_max: 600,
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(settings.leader_restore),
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 10 * 60 * 1000,
-        ..Config::default()
-    };
-    config.validate().map_err(ConsensusError::raft("checking the settings"))
-}
-
-/// Founds the group if the store is pristine, takes the lead, and waits until all that the log held is applied.
-///
-/// What the log held at the start may or may not have been committed before; the first entry of the new term commits it.
-async fn lead(raft: &Raft) -> Result<(), ConsensusError> {
-    if !raft.is_initialized().await.map_err(ConsensusError::raft("looking for a membership"))? {
-        let members = BTreeMap::from([(ME, Node::new(""))]);
-        raft.initialize(members).await.map_err(ConsensusError::raft("founding the group"))?;
-    }
-    raft.trigger().elect(false).await.map_err(ConsensusError::raft("standing for election"))?;
-    let led = raft.wait(Some(RECOVERY)).current_leader(ME, "this process leads").await;
-    led.map_err(ConsensusError::raft("waiting for the lead"))?;
-    raft.wait_for_recovery(Some(RECOVERY)).await.map_err(ConsensusError::raft("applying the log"))?;
-    raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(ConsensusError::raft("confirming the lead"))?;
-    Ok(())
-}
-
-/// The ticks in the cluster's row; 0 before it is founded.
-fn applied_ticks(store: &Store) -> Result<u64, ConsensusError> {
-    let reading = || "reading the cluster's row".to_string();
-    let rows = store.snapshot().map_err(ConsensusError::storage(reading()))?;
-    let row = rows
-        .get(Table::Cluster, b"cluster")
-        .map_err(|error| ConsensusError::storage(reading())(std::io::Error::other(error)))?;
-    let Some(row) = row else { return Ok(0) };
-    let row: ClusterRow =
-        codec::decode(&row).map_err(|error| ConsensusError::storage(reading())(std::io::Error::other(error)))?;
-    Ok(row.ticks_ms)
-}
-
-/// Stops openraft when storage failed, and notes a failure that openraft found out about by itself.
-async fn stop_on_failure(raft: Raft, failure: Failure) {
-    let waiter = raft.wait(None);
-    let stopped = waiter.metrics(|metrics| metrics.running_state.is_err(), "consensus stopped");
-    tokio::select! {
-        _ = failure.wait() => {}
-        stopped = stopped => match stopped.map(|metrics| metrics.running_state) {
-            Ok(Err(Fatal::Stopped)) | Ok(Ok(())) => return,
-            Ok(Err(fatal)) => failure.note(fatal.to_string()),
-            Err(error) => failure.note(error.to_string()),
-        },
-    }
-    if let Err(error) = stop(&raft).await {
-        tracing::warn!(%error, "consensus did not stop in order");
-    }
-}
-
-/// Ends openraft's tasks and waits for them.
-async fn stop(raft: &Raft) -> Result<(), JoinError> {
-    let raft = raft.clone();
-    unbroken(async move { raft.shutdown().await }).await?
-}
-
-/// Runs a question to openraft in a task of its own, so that it goes on to its end when whoever waits for it is dropped.
-///
-/// A question that finds openraft's core ended takes the core's handle out to await it. If that await is cancelled, everybody
-/// else who asks how the core ended meets a panic.
-async fn unbroken<T: Send + 'static>(question: impl Future<Output = T> + Send + 'static) -> Result<T, JoinError> {
-    tokio::spawn(question).await
 }

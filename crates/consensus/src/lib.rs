@@ -30,10 +30,12 @@
 //! simulator one thread does everything: the log is a small one of our own over [`api::disk::Disk`], and redb runs over that
 //! seam too. No code here reads a clock or starts a thread; time comes from tokio's timers and [`api::clock::Clock`].
 //!
-//! # Left out
+//! # Several members
 //!
-//! Several members: the [`Transport`] seam is there with nobody behind it ([`Alone`]), snapshots are built (a checkpoint is
-//! one) but not sent or received. Source: Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", ATC 2014;
+//! A group of three goes on when one of them is lost. How it comes to be without ever being two is told in `seat`, how a member that
+//! lags gets the tables in `transfer`, what members say to each other in `wire`. A group of one has [`Alone`] for a [`Transport`].
+//!
+//! Source: Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", ATC 2014;
 //! read index: Ongaro's dissertation, §6.4.
 
 mod ballast;
@@ -44,21 +46,35 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod group;
+mod identity;
+mod leadership;
 mod log;
 mod machine;
+mod members;
 mod network;
+mod opening;
 mod record;
+mod running;
+mod seat;
+mod serve;
 mod settings;
 pub mod snapshot;
 mod tables;
+mod transfer;
 mod types;
 mod watched;
+mod wire;
 
 pub use error::{ConsensusError, ProposeError, ReadError};
 pub use group::{Group, Proposed, Status};
+pub use identity::Identity;
+pub use leadership::Leadership;
+pub use members::{MemberStatus, MembersError};
 pub use network::{Alone, Transport, Unreachable};
+pub use seat::{Place, Seat};
 pub use settings::{LogKind, Settings};
 pub use tables::Snapshot;
+pub use wire::{ClusterKey, Standing};
 
 /// The largest log entry, in bytes: 4 MiB, so that one entry never holds up the others for long.
 pub const MAX_ENTRY_BYTES: usize = 4 << 20;

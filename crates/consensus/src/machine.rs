@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::blocking;
 use crate::failure::Failure;
 use crate::record::{Applied, Position, RaftLogId, Stored};
+use crate::settings::Settings;
 use crate::tables::Store;
 use crate::types::{Recipe, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -22,14 +23,21 @@ const TRANSACTION_BYTES: usize = 8 << 20;
 pub(crate) struct Machine {
     store: Arc<Store>,
     disk: Arc<dyn Disk>,
+    settings: Settings,
     failure: Failure,
     /// Told after every apply, for whoever makes checkpoints.
     applied: Arc<Notify>,
 }
 
 impl Machine {
-    pub(crate) fn new(store: Arc<Store>, disk: Arc<dyn Disk>, failure: Failure, applied: Arc<Notify>) -> Self {
-        Self { store, disk, failure, applied }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        failure: Failure,
+        applied: Arc<Notify>,
+    ) -> Self {
+        Self { store, disk, settings, failure, applied }
     }
 
     /// One transaction away from here; then the replies go out.
@@ -82,8 +90,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, _: &SnapshotMeta, _: Recipe) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a group of one receives no snapshots"))
+    async fn install_snapshot(&mut self, _: &SnapshotMeta, recipe: Recipe) -> io::Result<()> {
+        let ready = match recipe {
+            Recipe::Received(ready) => ready.lock().take(),
+            Recipe::Checkpoint => None,
+        };
+        let ready = ready.ok_or_else(|| io::Error::other("a snapshot without tables was to be installed"))?;
+        let (store, disk, settings) = (self.store.clone(), self.disk.clone(), self.settings.clone());
+        let install = move || store.install(&ready, &settings.dir, settings.table_cache_bytes, disk.as_ref());
+        self.failure.noting("installing a snapshot", blocking::run(&self.disk, install).await)
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
@@ -106,5 +121,5 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
 fn recipe(checkpoint: &Applied) -> io::Result<Snapshot> {
     let meta =
         SnapshotMeta { last_log_id: checkpoint.last.map(Position::to_raft), last_membership: checkpoint.membership()? };
-    Ok(Snapshot { meta, snapshot: Recipe })
+    Ok(Snapshot { meta, snapshot: Recipe::Checkpoint })
 }

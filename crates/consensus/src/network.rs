@@ -1,36 +1,39 @@
 //! The way to other members: a seam that speaks bytes, and what openraft sees of it.
-//!
-//! A group of one has nobody to talk to, so the only [`Transport`] so far is [`Alone`], and nothing here puts openraft's
-//! messages into bytes yet: an encoding that no peer reads could not be shown to be right. It belongs here once there are
-//! several coordinators, and will be records of ours like those in the log.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError};
-use openraft::network::RPCOption;
+use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{RaftNetworkFactory, RaftNetworkV2};
 
+use crate::record::Position;
+use crate::transfer::{self, Sender};
 use crate::types::{Node, Recipe, Snapshot, TypeConfig, Vote};
+use crate::wire::{self, Answer, Append, Ask, Candidacy, ClusterKey, Message};
+
+/// How long a member that did not answer is left alone. Short: a restarted one should follow again at once.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A member did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("member {to} cannot be reached: {why}")]
+#[error("coordinator {to} cannot be reached: {why}")]
 pub struct Unreachable {
-    /// The member's number.
-    pub to: u64,
+    /// Its address.
+    pub to: String,
     /// What stood in the way.
     pub why: String,
 }
 
-/// Carries one request to a member, and its answer back. Requests may be lost, repeated and reordered; bytes may not change.
+/// Carries one request to a coordinator, and its answer back. Requests may be lost, repeated and reordered; bytes may not change.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request` to member `to`, known to be at `address`, and waits for the answer.
-    async fn call(&self, to: u64, address: &str, request: Bytes) -> Result<Bytes, Unreachable>;
+    /// Sends `request` to whoever is at `address`, and waits for the answer, but not longer than `patience`.
+    async fn call(&self, address: &str, request: Bytes, patience: Duration) -> Result<Bytes, Unreachable>;
 }
 
 /// The transport of a group of one: nobody is out there.
@@ -39,38 +42,87 @@ pub struct Alone;
 
 #[async_trait]
 impl Transport for Alone {
-    async fn call(&self, to: u64, _: &str, _: Bytes) -> Result<Bytes, Unreachable> {
-        Err(Unreachable { to, why: "this is a group of one".into() })
+    async fn call(&self, address: &str, _: Bytes, _: Duration) -> Result<Bytes, Unreachable> {
+        Err(Unreachable { to: address.into(), why: "this is a group of one".into() })
+    }
+}
+
+/// Sends a message and decodes its answer; a refusal is as good as none.
+pub(crate) async fn ask(
+    transport: &dyn Transport,
+    address: &str,
+    message: &Message,
+    patience: Duration,
+) -> Result<Answer, Unreachable> {
+    let lost = |why: String| Unreachable { to: address.into(), why };
+    let bytes = transport.call(address, wire::encode(message), patience).await?;
+    match wire::decode(&bytes).map_err(lost)? {
+        Answer::Refused(why) => Err(lost(why)),
+        answer => Ok(answer),
     }
 }
 
 /// Makes a [`Peer`] for each other member.
-pub(crate) struct Network(pub(crate) Arc<dyn Transport>);
+pub(crate) struct Network {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) key: ClusterKey,
+    pub(crate) me: u64,
+}
 
 /// One other member.
+#[derive(Clone)]
 pub(crate) struct Peer {
-    transport: Arc<dyn Transport>,
-    id: u64,
-    address: String,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) key: ClusterKey,
+    pub(crate) me: u64,
+    pub(crate) id: u64,
+    pub(crate) address: String,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &Node) -> Peer {
-        Peer { transport: self.0.clone(), id: target, address: node.addr.clone() }
+        Peer {
+            transport: self.transport.clone(),
+            sender: self.sender.clone(),
+            key: self.key,
+            me: self.me,
+            id: target,
+            address: node.addr.clone(),
+        }
     }
 }
 
 impl Peer {
-    /// Why the member cannot be asked.
-    async fn unreachable(&self) -> openraft::errors::Unreachable<TypeConfig> {
-        let why = match self.transport.call(self.id, &self.address, Bytes::new()).await {
-            Ok(_) => Unreachable { to: self.id, why: "this build has no encoding for messages between members".into() },
-            Err(error) => error,
-        };
-        openraft::errors::Unreachable::new(&why)
+    /// Asks the member.
+    pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Result<Answer, Unreachable> {
+        let message = Message::Member { key: self.key, from: self.me, to: self.id, ask };
+        self::ask(self.transport.as_ref(), &self.address, &message, patience).await
     }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn confused(&self, answer: &Answer) -> Unreachable {
+        Unreachable { to: self.address.clone(), why: format!("it answered another question: {answer:?}") }
+    }
+
+    async fn candidacy(&self, ask: Ask, patience: Duration) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(ask, patience).await.map_err(unreachable)? {
+            Answer::Vote { ballot, granted, last } => {
+                Ok(VoteResponse::new(ballot.to_raft(), last.map(Position::to_raft), granted))
+            }
+            other => Err(unreachable(self.confused(&other))),
+        }
+    }
+}
+
+fn unreachable(error: Unreachable) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(openraft::errors::Unreachable::new(&error))
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
@@ -78,36 +130,48 @@ impl RaftNetworkV2<TypeConfig> for Peer {
 
     async fn append_entries(
         &mut self,
-        _: AppendEntriesRequest<TypeConfig>,
-        _: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable().await))
+        let ask = Ask::Append(Append::of(request));
+        match self.ask(ask, option.hard_ttl()).await.map_err(unreachable)? {
+            Answer::Append(appended) => Ok(appended.into_raft()),
+            other => Err(unreachable(self.confused(&other))),
+        }
     }
 
     async fn vote(
         &mut self,
-        _: VoteRequest<TypeConfig>,
-        _: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable().await))
+        self.candidacy(Ask::Vote(Candidacy::of(&request)), option.hard_ttl()).await
     }
 
     /// Never granted unasked: openraft's default would.
     async fn pre_vote(
         &mut self,
-        _: VoteRequest<TypeConfig>,
-        _: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable().await))
+        self.candidacy(Ask::PreVote(Candidacy::of(&request)), option.hard_ttl()).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _: Vote,
+        vote: Vote,
         _: Snapshot,
-        _: impl Future<Output = ReplicationClosed> + Send + 'static,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(self.unreachable().await))
+        let sender = self.sender.clone();
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = transfer::send(&sender, self, vote) => sent,
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY)))
     }
 }

@@ -14,7 +14,9 @@ pub struct Settings {
     pub log_file_bytes: usize,
     /// Entries kept in memory for applying and for followers, by payload.
     pub log_cache_bytes: usize,
-    /// Applied and checkpointed entries that are kept for followers that lag; older ones are purged.
+    /// How long applied and checkpointed entries are kept for followers that lag; who lags further is sent a snapshot.
+    pub log_keep: Duration,
+    /// No more of them than this are kept, however young.
     pub log_keep_entries: u64,
     /// The log's size on disk above which fewer entries than that are kept.
     pub log_keep_bytes: u64,
@@ -51,7 +53,8 @@ impl Settings {
             log: LogKind::Chunked,
             log_file_bytes: 16 * MIB,
             log_cache_bytes: 16 * MIB,
-            log_keep_entries: 100_000,
+            log_keep: Duration::from_secs(15 * 60),
+            log_keep_entries: u64::MAX,
             log_keep_bytes: 2 << 30,
             table_cache_bytes: 64 * MIB,
             checkpoint_bytes: 32 << 20,

@@ -1,9 +1,13 @@
 //! The types that openraft is instantiated with. They stay inside this crate.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::snapshot::Ready;
 
 openraft::declare_raft_types!(
     /// Terms have at most one leader, as in the paper, so a log id is a term and an index.
@@ -45,7 +49,20 @@ impl fmt::Display for Commands {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replies(pub(crate) Vec<meta::Reply>);
 
-/// A snapshot is a recipe, not bytes: "a durable checkpoint exists that reaches to this log id". Whoever sends one reads the
-/// rows from a read transaction; whoever builds one copies nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe;
+/// A snapshot is a recipe, not bytes: whoever builds one copies nothing, and whoever sends one reads the rows from a read transaction.
+#[derive(Clone)]
+pub(crate) enum Recipe {
+    /// "A durable checkpoint exists that reaches to this log id."
+    Checkpoint,
+    /// Tables that another member sent, whole and durable beside ours; taken by whoever installs them.
+    Received(Arc<Mutex<Option<Ready>>>),
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checkpoint => "a checkpoint",
+            Self::Received(_) => "received tables",
+        })
+    }
+}

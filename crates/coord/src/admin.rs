@@ -1,15 +1,15 @@
 //! The admin seam, answered.
 
 use api::MetaError;
-use api::admin::{Admin, AdminError, ClusterStatus, ConsensusInfo, MetaInfo, NodeInfo};
+use api::admin::{Admin, AdminError, ClusterStatus, ConsensusInfo, CoordChange, CoordInfo, MetaInfo, NodeInfo};
 use async_trait::async_trait;
 use domain::NodeId;
 use domain::record::NodeRow;
 use domain::view::Health;
 use meta::{Command, Reply, Table, Tables, query};
 
-use crate::heartbeat;
 use crate::service::{Coordinator, Core, storage};
+use crate::{heartbeat, members};
 
 #[async_trait]
 impl Admin for Coordinator {
@@ -68,6 +68,14 @@ impl Admin for Coordinator {
         Ok(self.core.info(*id, row))
     }
 
+    async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError> {
+        Ok(members::list(&self.core.group))
+    }
+
+    async fn change_coordinators(&self, change: &CoordChange) -> Result<Vec<CoordInfo>, AdminError> {
+        members::change(&self.core.group, change).await
+    }
+
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError> {
         let known = self.core.view.borrow().nodes.iter().any(|node| node.addr == addr);
         if !known {
@@ -81,7 +89,7 @@ impl Admin for Coordinator {
     }
 }
 
-fn check_address(addr: &str) -> Result<(), AdminError> {
+pub(crate) fn check_address(addr: &str) -> Result<(), AdminError> {
     let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(port)) if port > 0 && addr.len() <= 256 && !addr.contains(['/', ' ']) => Ok(()),

@@ -116,7 +116,7 @@ async fn empty_trash(core: &Core) -> Result<(), MetaError> {
     while !bodies.is_empty() {
         let few: Vec<_> = bodies.drain(..bodies.len().min(ENTRY_BODIES)).collect();
         let commands = few.iter().map(|&body| Command::EmptyTrash { body }).collect();
-        let replies = core.group.propose(commands).await.map_err(crate::service::proposal)?.replies;
+        let replies = core.plan_all(commands).await?;
         for (body, reply) in few.into_iter().zip(replies) {
             match reply {
                 Reply::More => bodies.push_back(body),
@@ -199,13 +199,13 @@ async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, ChunkId)]) -> Resul
 async fn hold(core: &Core, id: ChunkId) -> Result<(), MetaError> {
     let reason = format!("chunk {id} counts no references, and a mark pass met one: the counts are wrong");
     tracing::error!(reason, "deletes are on hold");
-    core.propose(Command::HoldDeletes { reason: Some(reason.clone()) }).await?;
+    core.plan(Command::HoldDeletes { reason: Some(reason.clone()) }).await?;
     Err(MetaError::Failed { reason })
 }
 
 /// Step 2.
 pub(crate) async fn commit_barrier(core: &Core) -> Result<u64, MetaError> {
-    core.propose(Command::Barrier).await.map(|(index, _)| index)
+    core.plan(Command::Barrier).await.map(|(index, _)| index)
 }
 
 /// Step 3. A lease that does not move is removed after its minute, which ends the wait too.
@@ -231,7 +231,7 @@ async fn forget(
     let mut copies = Vec::new();
     for few in garbage.chunks(FORGET_CHUNKS) {
         let chunks = few.iter().map(|(since, class, id)| (*class, *id, *since)).collect();
-        match core.propose(Command::ForgetChunks { barrier, chunks }).await? {
+        match core.plan(Command::ForgetChunks { barrier, chunks }).await? {
             (_, Reply::Forgotten(forgotten)) => {
                 core.gc.lock().records += forgotten.len() as u64;
                 for (id, nodes) in forgotten {

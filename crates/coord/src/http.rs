@@ -5,18 +5,21 @@
 
 use std::sync::Arc;
 
-use api::admin::{Admin, AdminError};
+use api::admin::{Admin, AdminError, CoordChange};
 use api::rpc::{self, MetaReply, MetaRequest};
 use api::{MetaError, Metadata, Situation, routes};
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use consensus::Seat;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+
+use crate::Coordinator;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,11 @@ pub enum Access {
 pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/healthz", Access::Open),
     ("GET", "/v1/coord/healthz", Access::Open),
+    ("GET", "/readyz", Access::Open),
     ("POST", routes::COORD_RPC, Access::Peer),
+    ("POST", routes::COORD_RAFT, Access::Peer),
+    ("GET", routes::ADMIN_MEMBERS, Access::Admin),
+    ("POST", routes::ADMIN_MEMBERS, Access::Admin),
     ("GET", routes::ADMIN_STATUS, Access::Admin),
     ("GET", routes::ADMIN_META_INFO, Access::Admin),
     ("GET", routes::ADMIN_NODES, Access::Admin),
@@ -43,6 +50,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
 
 /// The largest question: a command with a full extent is well below.
 const MAX_QUESTION: usize = 4 << 20;
+
+/// The largest message between coordinators: some entries, the last of which may be as large as an entry gets.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// Who may administer.
 #[derive(Clone)]
@@ -55,12 +65,70 @@ pub enum AdminAuth {
     Insecure,
 }
 
+/// How a coordinator is, for whoever asks at `/healthz`, `/readyz` and `/v1/coord/healthz`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it leads.
+    pub leads: bool,
+    /// The leader's address, as far as it is known.
+    pub leader: Option<String>,
+    /// Why it cannot serve, if so.
+    pub not_ready: Option<String>,
+}
+
+/// Tells how the coordinator is at this moment.
+pub type AskHealth = Arc<dyn Fn() -> Health + Send + Sync>;
+
 /// The open routes.
-pub fn health_router() -> Router {
-    let health = || async { Json(serde_json::json!({"status": "ok", "role": "leader"})) };
+pub fn health_router(ask: AskHealth) -> Router {
     Router::new()
         .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
         .route("/v1/coord/healthz", get(health))
+        .with_state(ask)
+}
+
+async fn health(State(ask): State<AskHealth>) -> Response {
+    let health = ask();
+    let role = if health.leads { "leader" } else { "follower" };
+    let leader = health.leader.map(|address| format!("http://{address}")).unwrap_or_default();
+    Json(serde_json::json!({"status": "ok", "role": role, "leader_url": leader})).into_response()
+}
+
+async fn ready(State(ask): State<AskHealth>) -> Response {
+    match ask().not_ready {
+        None => Json(serde_json::json!({"status": "ready"})).into_response(),
+        Some(why) => failure(Situation::Unavailable, &why),
+    }
+}
+
+/// What the other coordinators say; to be wrapped in the peer layer.
+pub fn raft_router(seat: Seat) -> Router {
+    Router::new().route(routes::COORD_RAFT, post(message)).with_state(seat)
+}
+
+async fn message(State(seat): State<Seat>, body: Body) -> Response {
+    match axum::body::to_bytes(body, MAX_MESSAGE).await {
+        Ok(bytes) => seat.handle(bytes).await.into_response(),
+        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, "a message has at most 16 MiB\n").into_response(),
+    }
+}
+
+async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request, next: Next) -> Response {
+    let anywhere = request.uri().path() == routes::ADMIN_MEMBERS && request.method() == axum::http::Method::GET;
+    match coordinator.elsewhere() {
+        Some(leader) if !anywhere => not_leader(leader.as_deref()),
+        _ => next.run(request).await,
+    }
+}
+
+fn not_leader(leader: Option<&str>) -> Response {
+    let error = MetaError::NotLeader { leader: leader.map(str::to_string) };
+    let mut response = failure(Situation::Unavailable, &error.to_string());
+    if let Some(url) = leader.and_then(|leader| HeaderValue::from_str(&format!("http://{leader}")).ok()) {
+        response.headers_mut().insert(HeaderName::from_static(routes::HEADER_LEADER), url);
+    }
+    response
 }
 
 /// The metadata seam over HTTP; to be wrapped in the peer layer.
@@ -76,19 +144,35 @@ async fn question(State(meta): State<Arc<dyn Metadata>>, body: Body) -> Response
         Ok(request) => rpc::answer(&*meta, request).await,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("not a question: {error}\n")).into_response(),
     };
+    if let Err(MetaError::NotLeader { leader }) = &answer {
+        return not_leader(leader.as_deref());
+    }
     let bytes = Bytes::from(domain::codec::encode(&answer));
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
 }
 
-/// The admin API over any admin: the coordinator itself, or one behind HTTP.
+/// The admin API over any admin: one behind HTTP, or the coordinator of a group of one.
 pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
+    admin_paths(admin).layer(axum::middleware::from_fn_with_state(auth, admin_only))
+}
+
+/// The admin API at one coordinator of several: it answers while it leads, and says who does otherwise (503 with `X-COORD-LEADER`).
+///
+/// The list of the coordinators can be had from each of them.
+pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router {
+    admin_paths(Arc::new(coordinator.clone()))
+        .layer(axum::middleware::from_fn_with_state(coordinator, at_the_leader))
+        .layer(axum::middleware::from_fn_with_state(auth, admin_only))
+}
+
+fn admin_paths(admin: Arc<dyn Admin>) -> Router {
     Router::new()
         .route(routes::ADMIN_STATUS, get(status))
         .route(routes::ADMIN_META_INFO, get(meta_info))
+        .route(routes::ADMIN_MEMBERS, get(list_members).post(change_members))
         .route(routes::ADMIN_NODES, get(list_nodes).post(add_node).delete(remove_node))
         .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
         .with_state(admin)
-        .layer(axum::middleware::from_fn_with_state(auth, admin_only))
 }
 
 async fn admin_only(State(auth): State<AdminAuth>, request: Request, next: Next) -> Response {
@@ -133,6 +217,20 @@ async fn list_nodes(State(admin): State<Arc<dyn Admin>>) -> Response {
         let dns: Vec<_> = status.nodes.iter().map(|node| node.addr.clone()).collect();
         serde_json::json!({ "dns": dns, "nodes": status.nodes })
     }))
+}
+
+async fn list_members(State(admin): State<Arc<dyn Admin>>) -> Response {
+    render(admin.coordinators().await)
+}
+
+async fn change_members(State(admin): State<Arc<dyn Admin>>, body: Bytes) -> Response {
+    match serde_json::from_slice::<CoordChange>(&body) {
+        Ok(change) => render(admin.change_coordinators(&change).await),
+        Err(error) => {
+            let expected = r#"{"action": "add", "addr": "host:port"}, or promote, remove (with "node"), replace (with "old", "new")"#;
+            failure(Situation::BadRequest, &format!("{error}; expected a JSON body like {expected}"))
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::MetaError;
 use meta::{Command, query};
 
-use crate::service::{Core, proposal, storage};
+use crate::service::{Core, storage};
 
 /// How often leases are looked at. Also what moves ticks on when nothing else is proposed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ async fn expire(core: &Core) -> Result<(), MetaError> {
     let commands: Vec<_> = leases.iter().map(|&(lease, _)| Command::ExpireLease { lease, after_ms }).collect();
     // Each is proposed: whether it is due is decided where ticks are known, when the command is applied.
     if !commands.is_empty() {
-        core.group.propose(commands).await.map_err(proposal)?;
+        core.plan_all(commands).await?;
     }
     Ok(())
 }

@@ -9,8 +9,12 @@ mod gc;
 mod heartbeat;
 pub mod http;
 mod leases;
+mod members;
 mod metadata;
+mod reign;
 mod service;
 mod sweep;
+mod transport;
 
 pub use service::{Coordinator, Settings};
+pub use transport::HttpTransport;

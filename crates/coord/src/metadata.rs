@@ -76,13 +76,20 @@ impl Metadata for Coordinator {
         query::buckets(&self.core.read().await?, after, limit.min(MAX_BUCKETS)).map_err(storage)
     }
 
+    /// The leader's: it probes the nodes. One that is held open ends when the reign does.
     async fn view(&self, known: u64) -> Result<ClusterView, MetaError> {
-        let mut view = self.core.view.subscribe();
-        let changed = view.wait_for(|view| view.revision != known);
-        match tokio::time::timeout(VIEW_POLL, changed).await {
-            Ok(Ok(view)) => Ok(view.clone()),
-            _ => Ok(self.core.view.borrow().clone()),
-        }
+        let (mut view, mut reign) = (self.core.view.subscribe(), self.core.reign.subscribe());
+        self.core.in_reign()?;
+        let changed = async {
+            tokio::select! {
+                _ = view.wait_for(|view| view.revision != known) => {}
+                _ = reign.wait_for(Option::is_none) => {}
+            }
+        };
+        // Nothing new within the time of a poll is an answer too.
+        tokio::time::timeout(VIEW_POLL, changed).await.ok();
+        self.core.in_reign()?;
+        Ok(self.core.view.borrow().clone())
     }
 
     async fn url_keys(&self) -> Result<Vec<UrlKey>, MetaError> {

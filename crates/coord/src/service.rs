@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::{gc, heartbeat, leases};
+use crate::{gc, reign};
 
 /// What a coordinator may be told.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Coordinator {
     pub(crate) core: Arc<Core>,
-    _loops: Arc<JoinSet<()>>,
+    _reigns: Arc<JoinSet<()>>,
 }
 
 /// What requests and loops share.
@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub view: watch::Sender<ClusterView>,
+    /// The term in which this coordinator leads; `None` while it does not, or has not begun.
+    pub reign: watch::Sender<Option<u64>>,
     pub probes: Mutex<BTreeMap<NodeId, Probe>>,
     pub gc: Mutex<GcReport>,
     /// The disk is nearly full: what adds rows is refused.
@@ -91,8 +93,8 @@ pub(crate) struct Probe {
 }
 
 impl Coordinator {
-    /// Starts a coordinator over a recovered group: founds the cluster if it is new, registers the nodes of the settings, and
-    /// begins its loops. Returns once the first round of probes is over.
+    /// Starts a coordinator over a group. Whenever it leads, it founds the cluster if that is new, registers the nodes of the settings,
+    /// and runs its loops. At a group of one this returns once all that has begun.
     pub async fn start(
         group: Group,
         connect: Arc<dyn Connect>,
@@ -107,22 +109,30 @@ impl Coordinator {
             clock,
             settings,
             view: watch::Sender::new(first),
+            reign: watch::Sender::new(None),
             probes: Mutex::default(),
             gc: Mutex::default(),
             full: AtomicBool::new(false),
         });
-        core.found(&*entropy).await?;
-        heartbeat::round(&core).await?;
-        let mut loops = JoinSet::new();
-        loops.spawn(heartbeat::run(core.clone()));
-        loops.spawn(leases::run(core.clone()));
-        loops.spawn(gc::run(core.clone()));
-        Ok(Self { core, _loops: Arc::new(loops) })
+        if core.group.is_alone() {
+            reign::begin(&core, &*entropy, core.group.leadership().term).await?;
+        }
+        let mut reigns = JoinSet::new();
+        reigns.spawn(reign::run(core.clone(), entropy));
+        Ok(Self { core, _reigns: Arc::new(reigns) })
     }
 
     /// The consensus group beneath.
     pub fn group(&self) -> &Group {
         &self.core.group
+    }
+
+    /// Who leads, by address: `None` if it is this coordinator, and `Some(None)` if nobody is known to.
+    pub fn elsewhere(&self) -> Option<Option<String>> {
+        match *self.core.reign.borrow() {
+            Some(_) => None,
+            None => Some(self.core.other_leader()),
+        }
     }
 
     /// Collects garbage now, and says what was done.
@@ -133,18 +143,21 @@ impl Coordinator {
 }
 
 impl Core {
-    async fn found(&self, entropy: &dyn Entropy) -> Result<(), MetaError> {
+    pub async fn found(&self, entropy: &dyn Entropy) -> Result<(), MetaError> {
         let founded = query::cluster(&self.read().await?).map_err(storage)?.is_some_and(|row| row.cluster_id != 0);
         let mut commands = Vec::new();
         if !founded {
-            commands.push(Command::Found { cluster_id: entropy.u128().max(1) });
+            // A group of several drew its id when it was founded.
+            let drawn = Some(self.group.key().cluster).filter(|cluster| *cluster != 0);
+            commands.push(Command::Found { cluster_id: drawn.unwrap_or_else(|| entropy.u128().max(1)) });
         }
         commands.extend(self.settings.url_key.clone().map(Command::SeedUrlKey));
         commands.extend(self.settings.nodes.iter().map(|addr| Command::AddNode { addr: addr.clone() }));
         if commands.is_empty() {
             return Ok(());
         }
-        for reply in self.group.propose(commands).await.map_err(proposal)?.replies {
+        let proposed = self.group.propose(commands).await.map_err(|error| self.proposal(error))?;
+        for reply in proposed.replies {
             if let Reply::Refused(reason) = reply {
                 tracing::warn!(reason, "a node of the settings was not registered");
             }
@@ -157,11 +170,49 @@ impl Core {
         self.group.read().await.map_err(|error| MetaError::Unavailable { reason: error.to_string() })
     }
 
-    /// Proposes one command.
+    /// Proposes one command that somebody asked for.
     pub async fn propose(&self, command: Command) -> Result<(u64, Reply), MetaError> {
-        let mut proposed = self.group.propose(vec![command]).await.map_err(proposal)?;
+        self.one(None, command).await
+    }
+
+    /// Proposes one command of this reign: later ones refuse it.
+    pub async fn plan(&self, command: Command) -> Result<(u64, Reply), MetaError> {
+        self.one(Some(self.in_reign()?), command).await
+    }
+
+    /// Proposes commands of this reign together: later ones refuse them.
+    pub async fn plan_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, MetaError> {
+        let proposed = self.group.propose_in(Some(self.in_reign()?), commands).await;
+        Ok(proposed.map_err(|error| self.proposal(error))?.replies)
+    }
+
+    async fn one(&self, reign: Option<u64>, command: Command) -> Result<(u64, Reply), MetaError> {
+        let proposed = self.group.propose_in(reign, vec![command]).await;
+        let mut proposed = proposed.map_err(|error| self.proposal(error))?;
         let reply = proposed.replies.pop().ok_or_else(|| MetaError::Failed { reason: "a command had no reply".into() });
         Ok((proposed.index, reply?))
+    }
+
+    /// The term of this reign; an error that says who leads if it is not this coordinator.
+    pub fn in_reign(&self) -> Result<u64, MetaError> {
+        self.reign.borrow().ok_or_else(|| MetaError::NotLeader { leader: self.other_leader() })
+    }
+
+    /// The leader's address, if it is known and not this coordinator.
+    fn other_leader(&self) -> Option<String> {
+        let leadership = self.group.leadership();
+        leadership.leader.filter(|_| !leadership.mine).map(|(_, address)| address)
+    }
+
+    /// A failed proposal, as the metadata's error.
+    fn proposal(&self, error: ProposeError) -> MetaError {
+        let reason = error.to_string();
+        match error {
+            ProposeError::Unavailable(_) if self.group.is_alone() => MetaError::Unavailable { reason },
+            ProposeError::Unavailable(_) => MetaError::NotLeader { leader: self.other_leader() },
+            ProposeError::OutcomeUnknown(_) => MetaError::OutcomeUnknown { reason },
+            ProposeError::TooLarge { .. } | ProposeError::Failed(_) => MetaError::Failed { reason },
+        }
     }
 
     /// Publishes the view if anything in it changed.
@@ -200,14 +251,4 @@ impl Core {
 /// Damaged or unreadable tables, as the metadata's error.
 pub(crate) fn storage(error: StorageError) -> MetaError {
     MetaError::Failed { reason: error.to_string() }
-}
-
-/// A failed proposal, as the metadata's error.
-pub(crate) fn proposal(error: ProposeError) -> MetaError {
-    let reason = error.to_string();
-    match error {
-        ProposeError::Unavailable(_) => MetaError::Unavailable { reason },
-        ProposeError::OutcomeUnknown(_) => MetaError::OutcomeUnknown { reason },
-        ProposeError::TooLarge { .. } | ProposeError::Failed(_) => MetaError::Failed { reason },
-    }
 }

@@ -163,7 +163,7 @@ impl Cluster for Processes {
     }
 
     fn admin(&self) -> Result<Arc<dyn Admin>, DemoError> {
-        Ok(Arc::new(HttpAdmin::new(self.http.clone(), self.address(Who::Gateway)?, ADMIN_TOKEN)))
+        Ok(Arc::new(HttpAdmin::new(self.http.clone(), vec![self.address(Who::Gateway)?], ADMIN_TOKEN)))
     }
 
     fn chunks(&self, node: Who) -> Result<Vec<ChunkId>, DemoError> {

@@ -107,7 +107,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Duration;
 
-    use api::admin::{ClusterStatus, MetaInfo, NodeInfo};
+    use api::admin::{ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
     use api::{Admin, AdminError};
     use async_trait::async_trait;
     use client::{Http, Native, TcpConnector};
@@ -160,6 +160,14 @@ mod tests {
         }
 
         async fn remove_node(&self, _: &str) -> Result<(), AdminError> {
+            Err(AdminError::Conflict("made of paper".into()))
+        }
+
+        async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError> {
+            Ok(Vec::new())
+        }
+
+        async fn change_coordinators(&self, _: &CoordChange) -> Result<Vec<CoordInfo>, AdminError> {
             Err(AdminError::Conflict("made of paper".into()))
         }
     }

@@ -66,6 +66,14 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// What is missing before anybody can be let in.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        match self {
+            Auth::UrlKey(keys) if !keys.ready() => Some("no URL key is known yet"),
+            Auth::UrlKey(_) | Auth::Skip => None,
+        }
+    }
+
     /// Checks the request's signature.
     pub(crate) fn check(&self, parts: &Parts, clock: &dyn Clock) -> Result<(), UrlKeyError> {
         let Auth::UrlKey(keys) = self else { return Ok(()) };

@@ -96,9 +96,10 @@ fn refusal_situation(refusal: &Refusal) -> Situation {
 fn meta_situation(error: &MetaError) -> Situation {
     match error {
         MetaError::NotFound => Situation::NoSuchKey,
-        MetaError::Unavailable { .. } | MetaError::OutcomeUnknown { .. } | MetaError::Refused { .. } => {
-            Situation::Unavailable
-        }
+        MetaError::Unavailable { .. }
+        | MetaError::NotLeader { .. }
+        | MetaError::OutcomeUnknown { .. }
+        | MetaError::Refused { .. } => Situation::Unavailable,
         MetaError::Failed { .. } => Situation::Internal,
         MetaError::Full { .. } => Situation::Full,
     }

@@ -128,7 +128,8 @@ fn health(edge: &Edge) -> Response {
 }
 
 fn ready(edge: &Edge) -> Result<Response, Failure> {
-    match edge.objects.not_ready() {
+    let keyless = edge.auth.not_ready().map(str::to_string);
+    match edge.objects.not_ready().or(keyless) {
         None => Ok(Json(serde_json::json!({ "status": "ready" })).into_response()),
         Some(why) => Err(Failure::new(Situation::Unavailable, why)),
     }

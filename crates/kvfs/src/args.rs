@@ -62,8 +62,8 @@ pub struct Reach {
     /// A client file with endpoint and keys.
     #[arg(long, global = true, env = "KVFS_CLIENT", value_name = "FILE", help_heading = "Client options")]
     pub client: Option<PathBuf>,
-    /// The coordinator's admin API, as host:port, if it is not at the gateway.
-    #[arg(long, global = true, env = "KVFS_COORD", value_name = "HOST:PORT", help_heading = "Client options")]
+    /// The coordinators' admin API, as host:port, if it is not at the gateway; several are separated by commas, and the leader answers.
+    #[arg(long, global = true, env = "KVFS_COORD", value_name = "HOST:PORT,…", help_heading = "Client options")]
     pub coord: Option<String>,
     /// How to answer.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Client options")]
@@ -107,8 +107,24 @@ Examples:
     },
     /// Run a data node.
     Dn(DnFlags),
-    /// Run a coordinator.
-    Coord(CoordFlags),
+    /// Run a coordinator; or list and change the coordinators of a running group.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Examples:
+  kvfs coord                                               the only coordinator, on 127.0.0.1:9000
+  COORD_PEERS=a:9000,b:9000,c:9000 COORD_SELF_URL=a:9000 kvfs coord    one of three
+  kvfs coord members list --coord a:9000,b:9000
+  kvfs coord members replace 2 d:9000                      d in the place of coordinator 2, which is lost"
+    )]
+    Coord {
+        /// Settings.
+        #[command(flatten)]
+        flags: CoordFlags,
+        /// What to do instead of running one.
+        #[command(subcommand)]
+        verb: Option<CoordVerb>,
+    },
     /// Run a gateway; without EDGE_COORD_URL it hosts the coordinator too.
     Edge(EdgeFlags),
     /// Store a file, or standard input, as an object.
@@ -277,6 +293,49 @@ Examples:
     },
 }
 
+/// Verbs about coordinators.
+#[derive(Subcommand)]
+pub enum CoordVerb {
+    /// The coordinators of a group: list, add, promote, remove, replace.
+    Members {
+        /// What to do.
+        #[command(subcommand)]
+        verb: MembersVerb,
+    },
+}
+
+/// Verbs about the members of a group of coordinators.
+#[derive(Subcommand)]
+pub enum MembersVerb {
+    /// List them, with what each lacks of the log.
+    List,
+    /// Take a new coordinator in, as a learner: it gets the metadata, and has no vote yet.
+    Add {
+        /// host:port of a coordinator that runs on an empty directory.
+        addr: String,
+        /// Wait until it has caught up, and give it a vote.
+        #[arg(long)]
+        promote: bool,
+    },
+    /// Give a learner that has caught up its vote.
+    Promote {
+        /// Its number, or its host:port.
+        member: String,
+    },
+    /// Remove a coordinator.
+    Remove {
+        /// Its number, or its host:port.
+        member: String,
+    },
+    /// Take a new coordinator in for one that is lost: it catches up, gets the lost one's vote, and the lost one is removed.
+    Replace {
+        /// The lost one: its number, or its host:port.
+        old: String,
+        /// host:port of a coordinator that runs on an empty directory; may be the lost one's address.
+        new: String,
+    },
+}
+
 /// Verbs about data nodes.
 #[derive(Subcommand)]
 pub enum NodeVerb {
@@ -385,6 +444,10 @@ flags! {
         data_dir = "data-dir" as "COORD_DATA_DIR",
         /// Data nodes to register, host:port, separated by commas [COORD_DNS].
         dns = "dns" as "COORD_DNS",
+        /// All coordinators that the group is founded with, host:port, separated by commas [COORD_PEERS].
+        peers = "peers" as "COORD_PEERS",
+        /// How the other coordinators reach this one [COORD_SELF_URL].
+        self_url = "self-url" as "COORD_SELF_URL",
         /// Written with the address once it serves [COORD_READY_FILE].
         ready_file = "ready-file" as "COORD_READY_FILE",
     }
@@ -401,6 +464,10 @@ flags! {
         data_dir = "data-dir" as "EDGE_DATA_DIR",
         /// Data nodes a hosted coordinator registers [EDGE_DNS].
         dns = "dns" as "EDGE_DNS",
+        /// The gateways whose hosted coordinators found the group, host:port, separated by commas [EDGE_PEERS].
+        peers = "peers" as "EDGE_PEERS",
+        /// How those gateways reach this one [EDGE_SELF_URL].
+        self_url = "self-url" as "EDGE_SELF_URL",
         /// Copies of each chunk [EDGE_REPLICAS, default 3].
         replicas = "replicas" as "EDGE_REPLICAS",
         /// Durable copies before the answer; 0 is more than half [EDGE_QUORUM_WRITE].

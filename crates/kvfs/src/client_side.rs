@@ -17,7 +17,7 @@ use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
 use http::StatusCode;
 
-use crate::args::{ConfigVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::args::{ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
 use crate::manual;
 use crate::settings::{self, SettingsError};
@@ -36,7 +36,9 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
-        Verb::Node { .. } | Verb::Status | Verb::Meta { .. } => administer(verb, reach, output, &mut out).await,
+        Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
+            administer(verb, reach, output, &mut out).await
+        }
         verb => use_objects(verb, reach, output, terminal, &mut out).await,
     };
     // A reader that has seen enough is no failure of ours.
@@ -98,8 +100,19 @@ async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Wri
         Verb::Node { verb: NodeVerb::Add { addr } } => cli::admin::node_add(&admin, &addr, output, out).await,
         Verb::Node { verb: NodeVerb::Remove { addr } } => cli::admin::node_remove(&admin, &addr, output, out).await,
         Verb::Node { verb: NodeVerb::List } => cli::admin::node_list(&admin, output, out).await,
+        Verb::Coord { verb: Some(CoordVerb::Members { verb }), .. } => members(verb, &admin, output, out).await,
         Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(&admin, output, out).await,
         _ => cli::admin::status(&admin, output, out).await,
+    }
+}
+
+async fn members(verb: MembersVerb, admin: &HttpAdmin, output: Output, out: &mut dyn Write) -> Result<()> {
+    match verb {
+        MembersVerb::List => cli::members::list(admin, output, out).await,
+        MembersVerb::Add { addr, promote } => cli::members::add(admin, &addr, promote, output, out).await,
+        MembersVerb::Promote { member } => cli::members::promote(admin, &member, output, out).await,
+        MembersVerb::Remove { member } => cli::members::remove(admin, &member, output, out).await,
+        MembersVerb::Replace { old, new } => cli::members::replace(admin, &old, &new, output, out).await,
     }
 }
 
@@ -149,7 +162,7 @@ fn admin(reach: &Reach) -> Result<HttpAdmin> {
     let token = std::env::var("KVFS_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.or(file.and_then(|file| file.admin_token)).unwrap_or_default();
     let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), None);
-    Ok(HttpAdmin::new(http, host_port(&address), token))
+    Ok(HttpAdmin::new(http, address.split(',').map(|one| host_port(one.trim())).collect(), token))
 }
 
 fn host_port(endpoint: &str) -> String {

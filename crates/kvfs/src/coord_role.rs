@@ -1,4 +1,4 @@
-//! `kvfs coord`: a coordinator alone.
+//! `kvfs coord`: a coordinator alone, or one of several.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,8 +10,11 @@ use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 
 use crate::front::{Front, admin_auth};
-use crate::wiring::{HttpNodes, World, exit_code_of, first_key, open_group, start_coordinator, write_ready_file};
-use crate::{measure, settings};
+use crate::hosting::Hosting;
+use crate::late::Late;
+use crate::measure;
+use crate::settings::{self, Coord};
+use crate::wiring::{HttpNodes, World, exit_code, first_key, start_coordinator, write_ready_file};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -26,32 +29,45 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let stop = shutdown::on_signals()?;
     let world = World::real();
     let server = Server::bind(&settings.addr).await?;
-    let group = open_group(&world, &settings.data_dir).await?;
-    let connect = Arc::new(HttpNodes(world.http(common.cluster_secret.as_ref())));
-    let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
-    let loops = coord::Settings { url_key, ..settings.coord.clone() };
-    let coordinator = start_coordinator(&world, group, connect, loops).await?;
-    let shared = Arc::new(coordinator.clone());
-    let (auth, secret) = (admin_auth(common), common.cluster_secret.clone());
-    let front = Front::coordinator(shared.clone(), shared, auth, secret, world.clock.clone());
+    let secret = common.cluster_secret.as_ref();
+    let hosting = Hosting::open(&world, &settings.data_dir, settings.member.as_ref(), secret).await?;
+    let health = hosting.health();
+    let late = Late::new({
+        let health = health.clone();
+        move || health().not_ready.unwrap_or_else(|| "the coordinator starts".into())
+    });
     let metrics = Metrics::new();
-    measure::coordinator(&metrics, Arc::new(coordinator.clone()));
+    let front = Front::new(late.router()).with_health(health).with_raft(&hosting, secret.cloned(), &world);
     let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
     let router = metrics.serve(router, common.metrics);
     let address = server.address();
-    tracing::info!(%address, "coordinator serves");
-    write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;
-    let failed = coordinator.group().failed();
+    tracing::info!(%address, "coordinator listens");
+    let serve = async {
+        take_up(&settings, &world, &hosting, &metrics, &late).await?;
+        write_ready_file(settings.ready_file.as_deref(), &format!("{address}\n"))?;
+        Ok::<_, anyhow::Error>(hosting.failed().await)
+    };
     let code = tokio::select! {
         () = server.run(router, ServerOptions::default(), stop) => ExitCode::SUCCESS,
-        reason = failed => {
-            tracing::error!(reason, "the metadata failed; stopping");
-            exit_code_of(coordinator.group())
+        failed = serve => {
+            tracing::error!(reason = failed?, "the metadata failed; stopping");
+            exit_code(hosting.is_poisoned())
         }
     };
-    if let Err(error) = coordinator.group().shutdown().await {
-        tracing::warn!(%error, "the metadata was not saved on the way out");
-    }
+    hosting.close().await;
     // Saving may have been what failed.
-    Ok(if coordinator.group().is_poisoned() { exit_code_of(coordinator.group()) } else { code })
+    Ok(if hosting.is_poisoned() { exit_code(true) } else { code })
+}
+
+/// Waits for the seat, and answers from then on.
+async fn take_up(settings: &Coord, world: &World, hosting: &Hosting, metrics: &Metrics, late: &Late) -> Result<()> {
+    let group = hosting.group().await?;
+    let common = &settings.common;
+    let connect = Arc::new(HttpNodes(world.http(common.cluster_secret.as_ref())));
+    let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
+    let loops = coord::Settings { url_key, ..settings.coord.clone() };
+    let coordinator = start_coordinator(world, group, connect, loops).await?;
+    measure::coordinator(metrics, Arc::new(coordinator.clone()));
+    late.arrived(Front::coordinator(coordinator, admin_auth(common), common.cluster_secret.clone(), world).router());
+    Ok(())
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use api::{Admin, Clock, Metadata};
+use api::{Metadata, routes};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bootstrap::{Secret, peer_layer};
-use coord::http::{AdminAuth, admin_router, health_router, rpc_router};
+use coord::Coordinator;
+use coord::http::{AdminAuth, AskHealth, admin_router, health_router, member_admin_router, rpc_router};
 use tower::ServiceExt;
 
+use crate::hosting::Hosting;
 use crate::settings::Common;
+use crate::wiring::World;
 
 /// Who may administer, by the settings.
 pub fn admin_auth(common: &Common) -> AdminAuth {
@@ -18,6 +21,14 @@ pub fn admin_auth(common: &Common) -> AdminAuth {
         (Some(token), _) => AdminAuth::Token(String::from_utf8_lossy(token.expose()).into()),
         (None, true) => AdminAuth::Insecure,
         (None, false) => AdminAuth::Closed,
+    }
+}
+
+/// The admin API at a coordinator: where several are, the leader answers.
+pub fn coordinator_admin(coordinator: Coordinator, auth: AdminAuth) -> Router {
+    match coordinator.group().is_alone() {
+        true => admin_router(Arc::new(coordinator), auth),
+        false => member_admin_router(coordinator, auth),
     }
 }
 
@@ -31,36 +42,50 @@ pub struct Front {
 }
 
 impl Front {
-    /// A gateway's listener: the native API, and administration beside it.
-    pub fn gateway(edge: Router, admin: Arc<dyn Admin>, auth: AdminAuth) -> Self {
-        Self { by_prefix: vec![("/v1/admin/", admin_router(admin, auth))], rest: edge }
+    /// A listener on which all paths go to `rest`, unless others are added.
+    pub fn new(rest: Router) -> Self {
+        Self { by_prefix: Vec::new(), rest }
     }
 
-    /// A standalone coordinator's listener.
-    pub fn coordinator(
-        meta: Arc<dyn Metadata>,
-        admin: Arc<dyn Admin>,
-        auth: AdminAuth,
-        secret: Option<Secret>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let health = health_router();
-        let by_prefix = vec![
-            ("/v1/admin/", admin_router(admin, auth)),
-            ("/healthz", health.clone()),
-            ("/v1/coord/healthz", health),
-        ];
-        Self { by_prefix, rest: peer_layer::guard(rpc_router(meta), secret, clock) }
+    /// A gateway's listener: the native API, and administration beside it.
+    pub fn gateway(edge: Router, admin: Router) -> Self {
+        Self::new(edge).with("/v1/admin/", admin)
+    }
+
+    /// What a coordinator answers, its open routes and the other coordinators excepted.
+    pub fn coordinator(coordinator: Coordinator, auth: AdminAuth, secret: Option<Secret>, world: &World) -> Self {
+        let meta = rpc_router(Arc::new(coordinator.clone()));
+        let rest = peer_layer::guard(meta, secret, world.clock.clone());
+        Self::new(rest).with("/v1/admin/", coordinator_admin(coordinator, auth))
     }
 
     /// With what a hosted coordinator adds: its answers to other gateways, behind the cluster secret.
     ///
     /// Without a secret nobody from outside may ask: the coordinator then answers its own gateway alone.
-    pub fn with_coordinator(mut self, meta: Arc<dyn Metadata>, secret: Option<Secret>, clock: Arc<dyn Clock>) -> Self {
-        self.by_prefix.push(("/v1/coord/healthz", health_router()));
-        if secret.is_some() {
-            self.by_prefix.push(("/v1/coord/", peer_layer::guard(rpc_router(meta), secret, clock)));
+    pub fn with_coordinator(self, meta: Arc<dyn Metadata>, secret: Option<Secret>, world: &World) -> Self {
+        match secret {
+            None => self,
+            secret => self.with("/v1/coord/", peer_layer::guard(rpc_router(meta), secret, world.clock.clone())),
         }
+    }
+
+    /// With the open routes of a coordinator.
+    pub fn with_health(self, ask: AskHealth) -> Self {
+        let health = health_router(ask);
+        self.with("/healthz", health.clone()).with("/readyz", health.clone()).with("/v1/coord/healthz", health)
+    }
+
+    /// With the way in for other coordinators, if there are any.
+    pub fn with_raft(self, hosting: &Hosting, secret: Option<Secret>, world: &World) -> Self {
+        match hosting.raft() {
+            None => self,
+            Some(raft) => self.with(routes::COORD_RAFT, peer_layer::guard(raft, secret, world.clock.clone())),
+        }
+    }
+
+    /// With paths that begin with `prefix`; the first prefix that fits wins.
+    pub fn with(mut self, prefix: &'static str, router: Router) -> Self {
+        self.by_prefix.push((prefix, router));
         self
     }
 

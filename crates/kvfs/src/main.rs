@@ -8,6 +8,8 @@ mod dn_role;
 mod edge_role;
 mod front;
 mod home;
+mod hosting;
+mod late;
 mod manual;
 mod measure;
 mod processes;
@@ -63,7 +65,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Up { flags, processes: false } => up::run(flags.sources(config)?).await,
         Verb::Up { flags, processes: true } => processes::run(flags.sources(config)?).await,
         Verb::Dn(flags) => dn_role::run(flags.sources(config)?).await,
-        Verb::Coord(flags) => coord_role::run(flags.sources(config)?).await,
+        Verb::Coord { flags, verb: None } => coord_role::run(flags.sources(config)?).await,
         Verb::Edge(flags) => edge_role::run(flags.sources(config)?).await,
         verb => client_side::run(verb, &cli.reach, config).await,
     };
@@ -76,7 +78,7 @@ fn role(verb: &Verb) -> Option<&'static str> {
     match verb {
         Verb::Up { .. } => Some("up"),
         Verb::Dn(_) => Some("dn"),
-        Verb::Coord(_) => Some("coord"),
+        Verb::Coord { verb: None, .. } => Some("coord"),
         Verb::Edge(_) => Some("edge"),
         _ => None,
     }

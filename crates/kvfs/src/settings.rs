@@ -60,9 +60,20 @@ pub struct Dn {
     pub common: Common,
 }
 
+/// This process's place among several coordinators.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// How the others reach this one: `host:port`.
+    pub own: String,
+    /// Those that the group is founded with, this one included; none means that it waits to be taken in.
+    pub peers: Vec<String>,
+}
+
 /// Settings of a coordinator.
 #[derive(Clone, Debug)]
 pub struct Coord {
+    /// Its place among several; `None` if it is the only one.
+    pub member: Option<Member>,
     /// Where to listen.
     pub addr: String,
     /// Where metadata is kept.
@@ -84,6 +95,8 @@ pub struct Edge {
     pub addr: String,
     /// The coordinators; none means that this process hosts one.
     pub coord_urls: Vec<String>,
+    /// The hosted coordinator's place among several; `None` if it is the only one.
+    pub member: Option<Member>,
     /// Where a hosted coordinator keeps metadata.
     pub data_dir: PathBuf,
     /// Written with the address once it serves.
@@ -159,9 +172,9 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     coord.nodes = addresses(&mut reader, "COORD_DNS");
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
     let common = common(&mut reader, &addr, "COORD_ADDR");
-    refuse_unbuilt(&mut reader, &["COORD_PEERS", "COORD_SELF_URL"]);
+    let member = member(&mut reader, "COORD");
     reference_settings::warn("COORD", &mut reader);
-    finish(reader, Coord { addr, data_dir, ready_file, coord, common, url_secret })
+    finish(reader, Coord { member, addr, data_dir, ready_file, coord, common, url_secret })
 }
 
 /// Reads the settings of a gateway.
@@ -187,10 +200,20 @@ pub fn edge(sources: Sources) -> Read<Edge> {
         );
         reader.problem("EDGE_REPLICAS", &objects.copies.to_string(), &remedy);
     }
-    let unbuilt = ["EDGE_PEERS", "EDGE_SELF_URL", "EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
+    let member = member(&mut reader, "EDGE");
+    if member.is_some() && !coord_urls.is_empty() {
+        let remedy = "no value beside EDGE_COORD_URL: a gateway either asks coordinators or is one of them";
+        reader.problem("EDGE_SELF_URL", "", remedy);
+    }
+    if member.is_some() && common.cluster_secret.is_none() {
+        let remedy = "KVFS_CLUSTER_SECRET set in every process: the gateways' coordinators talk to each other";
+        reader.problem("EDGE_SELF_URL", "", remedy);
+    }
+    let unbuilt = ["EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
     refuse_unbuilt(&mut reader, &unbuilt);
     reference_settings::warn("EDGE", &mut reader);
-    let settings = Edge { addr, coord_urls, data_dir, ready_file, objects, coord, skip_auth, common, url_secret };
+    let settings =
+        Edge { addr, coord_urls, member, data_dir, ready_file, objects, coord, skip_auth, common, url_secret };
     finish(reader, settings)
 }
 
@@ -277,6 +300,28 @@ fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Se
         gc_delay: reader.duration(&format!("{role}_GC_DELAY"), gc_delay),
         sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
         ..defaults
+    }
+}
+
+/// This process's place among several coordinators: `…_SELF_URL` and `…_PEERS`.
+fn member(reader: &mut Reader, role: &str) -> Option<Member> {
+    let (own_name, peers_name) = (format!("{role}_SELF_URL"), format!("{role}_PEERS"));
+    let peers = addresses(reader, &peers_name);
+    let own = addresses(reader, &own_name);
+    let shown = own.join(",");
+    match own.as_slice() {
+        [] if peers.is_empty() => None,
+        [own] if peers.is_empty() || peers.contains(own) => Some(Member { own: own.clone(), peers }),
+        [_] => {
+            let remedy = format!("an address that {peers_name} lists too, written the same way");
+            reader.problem(&own_name, &shown, &remedy);
+            None
+        }
+        _ => {
+            let remedy = "one address: how the other coordinators reach this one, as the list of peers has it";
+            reader.problem(&own_name, &shown, remedy);
+            None
+        }
     }
 }
 

@@ -18,17 +18,19 @@ use bytes::Bytes;
 use cli::ClientFile;
 use client::{Native, TcpConnector};
 use coord::Coordinator;
+use coord::http::health_router;
 use edge::{Auth, Counts, Edge, UrlKeys};
 use futures_util::future::try_join_all;
 use objects::Objects;
 use tokio_util::sync::CancellationToken;
 
-use crate::front::Front;
+use crate::front::{Front, coordinator_admin};
 use crate::home::{Home, Secrets};
+use crate::hosting::Hosting;
 use crate::measure;
 use crate::settings::{self, Up};
 use crate::wiring::{
-    HttpNodes, LocalNodes, World, exit_code_of, first_key, gateway_options, open_group, start_coordinator,
+    HttpNodes, LocalNodes, World, exit_code, first_key, gateway_options, open_group, start_coordinator,
     write_ready_file,
 };
 
@@ -133,8 +135,9 @@ impl Store {
         let edge = Edge { objects: self.objects.clone(), auth, clock, counts: Counts::register(&metrics) };
         let admin = Arc::new(self.coordinator.clone());
         let token = coord::http::AdminAuth::Token(String::from_utf8_lossy(secrets.admin.expose()).into());
-        let front = Front::gateway(edge::router(edge), admin.clone(), token);
-        let front = front.with_coordinator(admin, Some(secrets.cluster.clone()), world.clock.clone());
+        let front = Front::gateway(edge::router(edge), coordinator_admin(self.coordinator.clone(), token))
+            .with("/v1/coord/healthz", health_router(Hosting::Alone(self.coordinator.group().clone()).health()))
+            .with_coordinator(admin, Some(secrets.cluster.clone()), world);
         let router = access_log::log(front.router(), metrics.clone(), world.clock.clone(), world.entropy.clone());
         let router = metrics.serve(router, true);
         let failed = self.coordinator.group().failed();
@@ -157,7 +160,7 @@ impl Store {
             reason = failed => {
                 tracing::error!(reason, "the metadata failed; stopping");
                 stop.cancel();
-                Ok(exit_code_of(self.coordinator.group()))
+                Ok(exit_code(self.coordinator.group().is_poisoned()))
             }
         };
         serving.await.ok();

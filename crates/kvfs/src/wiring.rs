@@ -82,9 +82,9 @@ pub fn gateway_options(objects: &Objects) -> ServerOptions {
     ServerOptions { slowest: Slowest::new(move || objects.slowest()), ..ServerOptions::default() }
 }
 
-/// The exit code of a process whose group has failed: 74 if only a person may call that over, 75 if a restart may (a full disk).
-pub fn exit_code_of(group: &Group) -> ExitCode {
-    ExitCode::from(if group.is_poisoned() { EXIT_POISONED } else { EXIT_TRY_AGAIN })
+/// The exit code of a process whose metadata has failed: 74 if only a person may call that over, 75 if a restart may (a full disk).
+pub fn exit_code(poisoned: bool) -> ExitCode {
+    ExitCode::from(if poisoned { EXIT_POISONED } else { EXIT_TRY_AGAIN })
 }
 
 /// Starts a coordinator over a group.

@@ -17,10 +17,14 @@ const FORGET_REPLIES: usize = 16;
 /// Ticks are written back once they have grown by this much, in milliseconds.
 const TICK_GRAIN_MS: u64 = 1000;
 
-/// Applies the entry at `index` and returns one reply for each of its commands, in order.
+/// Applies the entry at `index`, written by the leader of `term`, and returns one reply for each of its commands, in order.
 ///
-/// An error means that the tables are unusable: nothing of the entry may be kept, and the process must stop.
-pub fn apply(tables: &mut dyn TablesMut, index: u64, batch: &Batch) -> Result<Vec<Reply>, StorageError> {
+/// What was planned in an earlier term than that is refused: its planner lost the lead, and what it saw may no longer hold. An error means that the tables are unusable: nothing of the entry may be kept, and the process must stop.
+pub fn apply(tables: &mut dyn TablesMut, (term, index): (u64, u64), batch: &Batch) -> Result<Vec<Reply>, StorageError> {
+    if let Some(reign) = batch.reign.filter(|reign| *reign != term) {
+        let refused = Reply::Refused(format!("planned in term {reign}, and this is term {term}"));
+        return Ok(vec![refused; batch.commands.len()]);
+    }
     let cluster: ClusterRow = machine::get(&*tables, Table::Cluster, keys::CLUSTER)?.unwrap_or_else(empty_cluster);
     let mut machine = Machine { tables, at: LogPosition::new(index, 0), now_ms: batch.now_ms, cluster, nodes: None };
     if batch.ticks_ms >= machine.cluster.ticks_ms + TICK_GRAIN_MS {

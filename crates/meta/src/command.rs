@@ -13,6 +13,8 @@ pub struct Batch {
     pub now_ms: u64,
     /// The leader's monotonic time since it began to lead, added to the ticks it found applied: time-outs only.
     pub ticks_ms: u64,
+    /// The term in which these commands were planned, if they hold in no later one.
+    pub reign: Option<u64>,
     /// The commands; their position here is their slot.
     pub commands: Vec<Command>,
 }

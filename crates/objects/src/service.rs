@@ -217,7 +217,11 @@ impl Objects {
         loop {
             let error = match tokio::time::timeout_at(deadline, attempt()).await {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error @ (MetaError::Unavailable { .. } | MetaError::OutcomeUnknown { .. }))) => error,
+                Ok(Err(
+                    error @ (MetaError::Unavailable { .. }
+                    | MetaError::NotLeader { .. }
+                    | MetaError::OutcomeUnknown { .. }),
+                )) => error,
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => MetaError::OutcomeUnknown { reason: "no answer within the deadline".into() },
             };

@@ -57,6 +57,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
         self.failure.noting("reading the log", read)
     }
 
+    /// What goes to a follower at a time: bounded by bytes, since an entry may be large.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let read = self.home.read(start, end, READ_BYTES);
+        let read = read.and_then(|found| found.into_iter().map(Stored::into_raft).collect());
+        self.failure.noting("reading the log", read)
+    }
+
     /// Reads as it goes: a restart may have far more to apply than fits in memory at once.
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + Send
     where

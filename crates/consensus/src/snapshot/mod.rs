@@ -37,7 +37,6 @@
 mod format;
 mod hash;
 // Complete and tested before the two who call it: the transfer to a member, and a restore.
-#[cfg_attr(not(test), allow(dead_code))]
 mod install;
 mod read;
 #[cfg(test)]

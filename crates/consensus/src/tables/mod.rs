@@ -149,7 +149,6 @@ impl Store {
     /// Puts tables that were received in the place of those that are there: after a crash it is one or the other.
     ///
     /// Errs without harm if they are older. Snapshots of the old tables stay readable; `dir` and `disk` are where this was opened.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn install(&self, ready: &Ready, dir: &Path, cache_bytes: usize, disk: &dyn Disk) -> io::Result<()> {
         self.failure.check()?;
         let _writing = self.writing.lock();
@@ -162,7 +161,6 @@ impl Store {
     }
 
     /// From the renaming on there is no way back: an error ends the group.
-    #[cfg_attr(not(test), allow(dead_code))]
     fn exchange(&self, ready: &Ready, dir: &Path, cache_bytes: usize, disk: &dyn Disk) -> io::Result<()> {
         let path = dir.join(FILE);
         disk.rename(&ready.path, &path)?;
@@ -237,7 +235,7 @@ fn step(transaction: &WriteTransaction, entry: &Stored, applied: &mut Applied) -
         Kind::Commands => {
             let batch = meta::Batch::decode(&entry.body).map_err(|error| crate::record::damaged(error.to_string()))?;
             let mut rows = Writer::new(transaction);
-            replies = meta::apply(&mut rows, entry.at.index, &batch).map_err(io::Error::other)?;
+            replies = meta::apply(&mut rows, (entry.at.term, entry.at.index), &batch).map_err(io::Error::other)?;
         }
         Kind::Members => {
             applied.members = decode::<Members>(&entry.body)?;
@@ -271,7 +269,7 @@ mod tests {
 
     fn lease(index: u64) -> Stored {
         let command = Command::OpenLease { holder: "x".repeat(500), known: 1 };
-        let body: Bytes = Batch { now_ms: 1, ticks_ms: 1, commands: vec![command] }.encode().into();
+        let body: Bytes = Batch { now_ms: 1, ticks_ms: 1, reign: None, commands: vec![command] }.encode().into();
         Stored { at: Position { term: 1, index }, kind: Kind::Commands, body }
     }
 

@@ -8,3 +8,5 @@ mod group_commit;
 mod leader_restore;
 mod reads;
 mod restarts;
+mod several;
+mod town;

@@ -53,7 +53,7 @@ fn commands() {
             let Ok(batch) = Batch::decode(bytes) else { return };
             index += 1;
             // A storage error would be damage, and nothing here damages the tables.
-            meta::apply(&mut tables, index, &batch).unwrap_or_else(|error| panic!("{batch:?}: {error}"));
+            meta::apply(&mut tables, (1, index), &batch).unwrap_or_else(|error| panic!("{batch:?}: {error}"));
         };
         samples.iter().take(4).for_each(|sample| apply(sample));
         for piece in input.chunks(9) {
@@ -66,7 +66,7 @@ fn commands() {
 }
 
 fn batch(commands: Vec<Command>) -> Vec<u8> {
-    Batch { now_ms: 1, ticks_ms: 1, commands }.encode()
+    Batch { now_ms: 1, ticks_ms: 1, reign: None, commands }.encode()
 }
 
 fn samples() -> Vec<Command> {

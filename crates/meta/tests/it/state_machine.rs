@@ -36,9 +36,9 @@ impl Cluster {
 
     fn run(&mut self, command: Command) -> Reply {
         self.index += 1;
-        let batch = Batch { now_ms: self.index * 10, ticks_ms: self.ticks_ms, commands: vec![command] };
+        let batch = Batch { now_ms: self.index * 10, ticks_ms: self.ticks_ms, reign: None, commands: vec![command] };
         let batch = Batch::decode(&batch.encode()).expect("what is logged reads back");
-        meta::apply(&mut self.tables, self.index, &batch).expect("storage is sound").remove(0)
+        meta::apply(&mut self.tables, (1, self.index), &batch).expect("storage is sound").remove(0)
     }
 
     fn open_lease(&mut self) -> LogPosition {
@@ -413,4 +413,22 @@ proptest! {
         let named: BTreeSet<u8> = model.values().flatten().copied().collect();
         prop_assert_eq!(cluster.tables.count(Table::Chunks).unwrap(), named.len() as u64);
     }
+}
+
+/// A plan of a former leader comes too late: refused, whatever it is.
+#[test]
+fn plans_of_an_earlier_term_are_refused() {
+    let mut cluster = Cluster::new();
+    let run = |cluster: &mut Cluster, reign, term| {
+        cluster.index += 1;
+        let command = Command::HoldDeletes { reason: Some("planned".into()) };
+        let batch = Batch { now_ms: 1, ticks_ms: 1, reign, commands: vec![command.clone(), command] };
+        meta::apply(&mut cluster.tables, (term, cluster.index), &batch).unwrap()
+    };
+    let late = run(&mut cluster, Some(4), 5);
+    assert!(late.len() == 2 && late.iter().all(|reply| matches!(reply, Reply::Refused(why) if why.contains("term 4"))));
+    let held = |cluster: &Cluster| meta::query::cluster(&cluster.tables).unwrap().unwrap().hold_deletes;
+    assert_eq!(held(&cluster), None);
+    assert_eq!(run(&mut cluster, Some(5), 5), [Reply::Done, Reply::Done]);
+    assert_eq!(held(&cluster).as_deref(), Some("planned"));
 }

@@ -12,6 +12,7 @@ use bootstrap::SystemClock;
 use cli::ClientFile;
 use client::{Native, TcpConnector};
 use rustix::process::{Pid, Signal};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 /// How long a process may take to be ready before a test gives up on it.
@@ -44,6 +45,7 @@ pub struct Daemon {
     child: Child,
     /// Where it listens.
     pub address: String,
+    begun: Instant,
     /// How long it took from its start until it said that it serves.
     pub started_in: Duration,
 }
@@ -51,11 +53,48 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `kvfs` with `arguments` and variables, and waits for its ready file. Output goes to `dir/NAME.log`.
     pub async fn start(dir: &Path, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
-        let ready = dir.join(format!("{name}.ready"));
+        Self::start_by(dir, name, &[], arguments, variables, |_| Ok(())).await
+    }
+
+    /// The same by way of the program `wrapper`, which becomes `kvfs` once `prepare`, told its process id, is done and a line comes on its stdin.
+    pub async fn start_by(
+        dir: &Path,
+        name: &str,
+        wrapper: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        prepare: impl FnOnce(u32) -> Result<()>,
+    ) -> Result<Self> {
+        let mut daemon = Self::spawn(dir, name, wrapper, arguments, variables)?;
+        prepare(daemon.id()?)?;
+        if let Some(mut stdin) = daemon.child.stdin.take() {
+            stdin.write_all(b"go\n").await?;
+        }
+        daemon.until_ready(dir, name).await?;
+        Ok(daemon)
+    }
+
+    /// Starts it, and waits for nothing.
+    pub fn spawn(
+        dir: &Path,
+        name: &str,
+        wrapper: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let ready = ready_file(dir, name);
         std::fs::remove_file(&ready).ok();
         let log = log_file(dir, name)?;
-        let begun = Instant::now();
-        let mut child = Command::new(binary()?)
+        let kvfs = binary()?;
+        let mut command = match wrapper {
+            [] => Command::new(&kvfs),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&kvfs);
+                command
+            }
+        };
+        let child = command
             .args(arguments)
             .arg("--ready-file")
             .arg(&ready)
@@ -63,24 +102,31 @@ impl Daemon {
             .env_clear()
             .envs(variables.iter().copied())
             .env("KVFS_LOG", "warn")
-            .stdin(Stdio::null())
+            .stdin(if wrapper.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
             .spawn()?;
-        let address = loop {
+        Ok(Self { child, address: String::new(), begun: Instant::now(), started_in: Duration::ZERO })
+    }
+
+    /// Waits until it says that it serves.
+    pub async fn until_ready(&mut self, dir: &Path, name: &str) -> Result<()> {
+        let ready = ready_file(dir, name);
+        self.address = loop {
             if let Ok(text) = std::fs::read_to_string(&ready) {
                 break text.trim().to_string();
             }
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 bail!("{name} ended with {status} before it was ready: {}", tail(dir, name));
             }
-            if begun.elapsed() > READY_WITHIN {
+            if self.begun.elapsed() > READY_WITHIN {
                 bail!("{name} was not ready after {READY_WITHIN:?}: {}", tail(dir, name));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
-        Ok(Self { child, address, started_in: begun.elapsed() })
+        self.started_in = self.begun.elapsed();
+        Ok(())
     }
 
     /// Its process id.
@@ -122,6 +168,10 @@ impl Daemon {
         let kib = found.and_then(|text| text.split_whitespace().next()).context("no such line")?;
         Ok(kib.parse()?)
     }
+}
+
+fn ready_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.ready"))
 }
 
 fn log_file(dir: &Path, name: &str) -> Result<File> {

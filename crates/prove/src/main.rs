@@ -7,6 +7,7 @@ mod cluster;
 mod content;
 mod issue02;
 mod issue03;
+mod issue04;
 mod report;
 
 use std::process::ExitCode;
@@ -21,17 +22,32 @@ fn main() -> ExitCode {
         return helper(&rest);
     }
     let quick = rest.iter().any(|argument| argument == "--quick");
+    if issue == "inside" {
+        return inside(quick);
+    }
     let only: Vec<&str> = rest.iter().filter(|argument| !argument.starts_with("--")).map(String::as_str).collect();
     let mut report = Report::new(quick, &only);
     match issue.as_str() {
         "02" | "2" => issue02::prove(&mut report),
         "03" | "3" => issue03::prove(&mut report),
+        "04" | "4" => issue04::prove(&mut report),
         other => {
-            eprintln!("error: nothing is to be proved for {other:?}; expected 02 or 03");
+            eprintln!("error: nothing is to be proved for {other:?}; expected 02, 03 or 04");
             return ExitCode::from(2);
         }
     }
     report.close()
+}
+
+/// A section of issue 04, in a network namespace of its own.
+fn inside(quick: bool) -> ExitCode {
+    match issue04::inside(quick) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The other end of a section, as a program of its own.

@@ -28,7 +28,7 @@ fn an_early_answer() {
 
 #[test]
 fn a_delete_that_ignores_tokens() {
-    let what = found(Plant::DeletesIgnoreTokens, 18..38);
+    let what = found(Plant::DeletesIgnoreTokens, 28..48);
     assert!(what.contains("no node holds chunk"), "{what}");
 }
 

@@ -1,0 +1,125 @@
+//! Coordinators that lose their disks: one of three, and two of three.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use api::Admin;
+use api::admin::CoordChange;
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::group::{Group, USUAL};
+use crate::report::number;
+
+const BUCKET: &str = "lost";
+
+/// One of three loses its disk: it comes back under another number, while writes go on.
+pub async fn one(group: &mut Group, begin: u64) -> Result<()> {
+    let leader = group.until_led().await?;
+    let lost = (leader + 1) % group.coords.len();
+    let address = group.coord_addrs[lost].clone();
+    let old = number_of(group, &address).await?;
+    group.kill_coord(lost).await?;
+    std::fs::remove_dir_all(group.dir.join(format!("coord{lost}")))?;
+    let newcomer = group.spawn_coord(lost)?;
+    group.until_waiting(lost, "lost its disk").await.context("a wiped coordinator says what it is")?;
+    let begun = Instant::now();
+    let admin = group.admin();
+    let members = admin.change_coordinators(&CoordChange::Add { addr: address.clone() }).await?;
+    let new = members.iter().find(|member| member.addr == address && member.node != old);
+    let new = new.context("the newcomer is listed")?.node;
+    ensure!(new != old, "the lost number was given out again");
+    let mut written = begin;
+    loop {
+        put(group, written).await?;
+        written += 1;
+        let members = admin.coordinators().await?;
+        let lag = members.iter().find(|member| member.node == new).and_then(|member| member.lag);
+        if lag.is_some_and(|lag| lag < 1_000) {
+            break;
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(600), "it does not catch up: {lag:?} entries lacking");
+    }
+    number(
+        "a wiped coordinator caught up after",
+        format!("{:.1?}, {} writes meanwhile", begun.elapsed(), written - begin),
+    );
+    let members = admin.change_coordinators(&CoordChange::Replace { old, new }).await?;
+    ensure!(members.iter().filter(|member| member.voter).count() == 3, "three vote: {members:?}");
+    ensure!(members.iter().all(|member| member.node != old), "the lost one is gone: {members:?}");
+    group.coords[lost] = Some(newcomer);
+    // Its vote counts: with the other follower dead, it and the leader go on.
+    let leader = group.until_led().await?;
+    let third = (0..3).find(|nth| *nth != leader && *nth != lost).context("a third coordinator")?;
+    group.kill_coord(third).await?;
+    put(group, written).await.context("with the newcomer's vote")?;
+    group.restart_coord(third).await?;
+    for nth in begin..=written {
+        get(group, nth).await?;
+    }
+    Ok(())
+}
+
+/// Two of three lose their disks and are started pristine: no second group, a clear message, and the third keeps what it has.
+pub async fn two(group: &mut Group) -> Result<()> {
+    put(group, 1_000_000).await?;
+    let lost = [0, 1];
+    for nth in lost {
+        group.kill_coord(nth).await?;
+        std::fs::remove_dir_all(group.dir.join(format!("coord{nth}")))?;
+    }
+    let mut pristine = Vec::new();
+    for nth in lost {
+        pristine.push(group.spawn_coord(nth)?);
+    }
+    for nth in lost {
+        group.until_waiting(nth, "no second group is founded").await?;
+    }
+    for nth in lost {
+        ensure!(group.leads(nth).await == Some(false), "a pristine coordinator leads");
+    }
+    ensure!(group.leader().await.is_none(), "one of three leads");
+    number("two of three wiped", "no second group; they say who holds the first");
+    drop(pristine);
+    Ok(())
+}
+
+/// The section.
+pub async fn run(quick: bool) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut group = Group::start(home.path(), USUAL).await?;
+    let few = if quick { 50 } else { 2_000 };
+    for nth in 0..few {
+        put(&group, nth).await?;
+    }
+    one(&mut group, few).await.context("one of three")?;
+    two(&mut group).await.context("two of three")
+}
+
+async fn number_of(group: &Group, address: &str) -> Result<u64> {
+    let members = group.admin().coordinators().await?;
+    let member = members.iter().find(|member| member.addr == address);
+    Ok(member.with_context(|| format!("{address} is no member"))?.node)
+}
+
+async fn put(group: &Group, nth: u64) -> Result<()> {
+    let bytes = Bytes::from(format!("object {nth}"));
+    let body = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes.clone())]);
+    let native = &group.natives[nth as usize % group.natives.len()];
+    let key = format!("{nth:07}");
+    let put = native.put(BUCKET, key.as_bytes(), Some(bytes.len() as u64), HeaderMap::new(), body);
+    put.await.map(drop).with_context(|| format!("putting object {nth}"))
+}
+
+async fn get(group: &Group, nth: u64) -> Result<()> {
+    let native = &group.natives[nth as usize % group.natives.len()];
+    let mut download = native.get(BUCKET, format!("{nth:07}").as_bytes(), HeaderMap::new()).await?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = download.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    match bytes == format!("object {nth}").as_bytes() {
+        true => Ok(()),
+        false => bail!("object {nth} is another one"),
+    }
+}

@@ -1,0 +1,34 @@
+//! Issue 04: coordinators that survive.
+
+mod failover;
+mod group;
+mod linear;
+mod lost;
+mod net;
+mod partitions;
+mod proxy;
+mod race;
+
+use anyhow::Result;
+
+use crate::report::Report;
+
+/// Runs every section.
+pub fn prove(report: &mut Report) {
+    report.section("failover", "the leader killed every 5 s, and no client notices", |quick| run(failover::run(quick)));
+    report.section("partitions", "cut, stopped, slow, with wrong clocks: linearizable", |quick| {
+        run(partitions::run(quick))
+    });
+    report.section("race", "fifty writers at once, and one winner", |quick| run(race::run(quick)));
+    report.section("lost", "coordinators that lose their disks", |quick| run(lost::run(quick)));
+}
+
+/// What runs in a network namespace of its own.
+pub fn inside(quick: bool) -> Result<()> {
+    run(partitions::inside(quick))
+}
+
+/// Runs a section on a runtime of its own.
+fn run(section: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(section)
+}

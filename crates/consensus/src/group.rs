@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use api::clock::Clock;
 use api::disk::{Disk, Space};
-use meta::{Batch, Command, Reply};
+use domain::codec;
+use meta::{Command, Reply};
 use openraft::ReadPolicy;
-use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use openraft::errors::{Fatal, RaftError};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::ballast::Ballast;
 use crate::checkpoints::{Checkpoints, checkpoint};
+use crate::entries::Entries;
 use crate::error::{ConsensusError, ProposeError, ReadError};
 use crate::failure::Failure;
 use crate::identity::Identity;
@@ -25,11 +28,12 @@ use crate::log::store::LogStore;
 use crate::machine::Machine;
 use crate::network::{Alone, Network, Transport};
 use crate::opening::{self, open_files};
+use crate::proposals::{self, Proposal};
 use crate::running::{stop, stop_on_failure, unbroken};
 use crate::settings::Settings;
 use crate::tables::{Snapshot, Store};
 use crate::transfer::{Receiver, Sender};
-use crate::types::{Commands, Raft, TypeConfig};
+use crate::types::{Raft, TypeConfig};
 use crate::watched::Watched;
 use crate::wire::{Answer, Ask, ClusterKey};
 use crate::{MAX_ENTRY_BYTES, blocking};
@@ -51,7 +55,6 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<Store>,
     home: Arc<dyn LogHome>,
     disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
     pub(crate) failure: Failure,
     ballast: Ballast,
     settings: Settings,
@@ -59,7 +62,9 @@ pub(crate) struct Inner {
     /// Whether the group has members yet; only its founder opens it before that.
     founded: AtomicBool,
     leadership: watch::Receiver<Leadership>,
-    ticks: Arc<Ticks>,
+    proposals: mpsc::Sender<Proposal>,
+    /// Held while a member is taken in.
+    pub(crate) taking_in: tokio::sync::Mutex<()>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) receiver: Receiver,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -161,6 +166,7 @@ impl Group {
         let network = Network { transport: member.transport.clone(), sender: sender.clone(), key, me: node };
         let raft = Raft::new(node, Arc::new(opening::config(&settings)?), network, log, machine).await;
         let raft = raft.map_err(ConsensusError::raft("starting"))?;
+        let (proposals, queue) = mpsc::channel(proposals::QUEUE);
         let (seen, leadership) = watch::channel(Leadership::default());
         let ticks = Arc::new(Ticks::default());
         let began = {
@@ -176,7 +182,16 @@ impl Group {
             applied,
             past: VecDeque::new(),
         };
+        let entries = Entries {
+            raft: raft.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            ticks,
+            failure: failure.clone(),
+            leadership: leadership.clone(),
+        };
         let tasks = vec![
+            tokio::spawn(proposals::run(queue, Arc::new(entries))),
             tokio::spawn(checkpoints.run()),
             tokio::spawn(stop_on_failure(raft.clone(), failure.clone())),
             tokio::spawn(follow(raft.clone(), seen, began)),
@@ -188,12 +203,12 @@ impl Group {
             tasks: Mutex::new(tasks),
             lock: Mutex::new(Some(lock)),
             founded: AtomicBool::new(true),
-            ticks,
+            proposals,
+            taking_in: tokio::sync::Mutex::default(),
             raft,
             store,
             home,
             disk,
-            clock,
             failure,
             settings,
             member,
@@ -215,20 +230,26 @@ impl Group {
         if let Some(why) = self.inner.failure.get() {
             return Err(ProposeError::Failed(why));
         }
-        let bytes = self.batch(reign, commands)?.encode();
-        if bytes.len() > MAX_ENTRY_BYTES {
-            return Err(ProposeError::TooLarge { found: bytes.len(), limit: MAX_ENTRY_BYTES });
+        let bytes = codec::encode(&commands).len();
+        if bytes + proposals::OVERHEAD > MAX_ENTRY_BYTES {
+            return Err(ProposeError::TooLarge { found: bytes + proposals::OVERHEAD, limit: MAX_ENTRY_BYTES });
         }
-        let raft = self.inner.raft.clone();
-        let asked = unbroken(async move { raft.client_write(Commands(bytes.into())).await }).await;
-        match asked.map_err(|lost| ProposeError::OutcomeUnknown(lost.to_string()))? {
-            Ok(written) => Ok(Proposed {
-                index: written.log_id.index(),
-                term: written.log_id.committed_leader_id().term,
-                replies: written.data.0,
-            }),
-            Err(error) => Err(self.not_proposed(error)),
+        let (answer, answered) = oneshot::channel();
+        match self.inner.proposals.try_send(Proposal { reign, commands, bytes, answer }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(ProposeError::Unavailable(format!("{} proposals wait already", proposals::QUEUE)));
+            }
+            Err(TrySendError::Closed(_)) => {
+                return Err(self
+                    .inner
+                    .failure
+                    .get()
+                    .map_or_else(|| ProposeError::Unavailable("the group is shut down".into()), ProposeError::Failed));
+            }
         }
+        let lost = || ProposeError::OutcomeUnknown("the group is shutting down".into());
+        answered.await.unwrap_or_else(|_| Err(self.inner.failure.get().map_or_else(lost, ProposeError::Failed)))
     }
 
     /// Tables that reflect every proposal that was answered before this was called, whoever answered it.
@@ -401,30 +422,6 @@ impl Group {
     /// Whether the group stopped for a reason that outlasts this process: it will not open again before a person has looked.
     pub fn is_poisoned(&self) -> bool {
         self.inner.failure.is_poisoned()
-    }
-
-    /// The entry's payload: the commands, and the leader's two clocks.
-    fn batch(&self, reign: Option<u64>, commands: Vec<Command>) -> Result<Batch, ProposeError> {
-        let Inner { ticks, store, clock, .. } = &*self.inner;
-        let ticks_ms = ticks.now(self.leadership().term, store, clock.as_ref());
-        let ticks_ms = ticks_ms.map_err(|error| match self.inner.failure.get() {
-            Some(why) => ProposeError::Failed(why),
-            None => ProposeError::Unavailable(error.to_string()),
-        })?;
-        Ok(Batch { now_ms: clock.wall_ms(), ticks_ms, reign, commands })
-    }
-
-    fn not_proposed(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
-        match error {
-            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
-                ProposeError::OutcomeUnknown(error.to_string())
-            }
-            RaftError::APIError(refused) => ProposeError::Unavailable(refused.to_string()),
-            RaftError::Fatal(Fatal::Stopped) if self.inner.failure.get().is_none() => {
-                ProposeError::OutcomeUnknown("the group is shutting down".into())
-            }
-            RaftError::Fatal(fatal) => ProposeError::Failed(self.reason(&fatal)),
-        }
     }
 
     /// Why the group stopped: what was noted first, or else what openraft says.

@@ -41,6 +41,7 @@
 mod ballast;
 mod blocking;
 mod checkpoints;
+mod entries;
 mod error;
 mod failure;
 #[cfg(test)]
@@ -53,6 +54,7 @@ mod machine;
 mod members;
 mod network;
 mod opening;
+mod proposals;
 mod record;
 mod running;
 mod seat;

@@ -81,6 +81,8 @@ impl Group {
 
     /// Takes the coordinator at `address` in as a learner; its number. It must be pristine, or have been a member of this group before.
     pub async fn add_member(&self, address: &str) -> Result<u64, MembersError> {
+        // One at a time: two proposals that wait together get the same log index.
+        let _turn = self.inner.taking_in.lock().await;
         self.must_lead()?;
         let members = self.members();
         let transport = self.inner.member.transport.as_ref();

@@ -276,6 +276,12 @@ Examples:
         /// The directory, which is made if need be.
         directory: PathBuf,
     },
+    /// Measure parts of the store by themselves.
+    Bench {
+        /// Which.
+        #[command(subcommand)]
+        verb: BenchVerb,
+    },
     /// Watch a principle at work: runs a demo on a store of its own, and fails if the principle does not hold.
     #[command(after_help = "Exit codes: 0 all as the script says; 1 a deviation; 2 no such demo.")]
     Demo {
@@ -290,6 +296,32 @@ Examples:
         /// What to do.
         #[command(subcommand)]
         verb: MetaVerb,
+    },
+}
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub enum BenchVerb {
+    /// Commits: how many a second, and how long each waits, at several numbers of them at once.
+    #[command(after_help = "\
+It needs KVFS_CLUSTER_SECRET and the coordinators (--coord) besides a gateway, and leaves its objects in the bucket kvfs-bench.
+
+Examples:
+  kvfs bench meta --coord 127.0.0.1:9000 --concurrency 1,16,256
+  kvfs bench meta --coord a:9000,b:9000,c:9000 --objects 1000000 --concurrency 256    fill a cluster")]
+    Meta {
+        /// Commits under way at once, separated by commas: a measurement each.
+        #[arg(long, value_delimiter = ',', default_value = "1,16,256")]
+        concurrency: Vec<usize>,
+        /// How long each measurement takes.
+        #[arg(long, default_value = "10s")]
+        length: String,
+        /// Commits of each measurement, instead of a length.
+        #[arg(long)]
+        objects: Option<u64>,
+        /// Chunks that all objects share; they are put first.
+        #[arg(long, default_value_t = 1_000)]
+        chunks: u64,
     },
 }
 

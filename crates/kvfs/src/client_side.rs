@@ -6,18 +6,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use api::AdminError;
+use api::{AdminError, Entropy};
 use bootstrap::settings::Sources;
-use bootstrap::{SystemClock, durations};
+use bootstrap::{SystemClock, SystemEntropy, durations};
+use cli::bench_meta::MetaBench;
 use cli::buckets::Layout;
 use cli::copy::CopyOptions;
 use cli::objects::{PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
-use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
+use client::{Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
 use http::StatusCode;
 
-use crate::args::{ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
 use crate::manual;
 use crate::settings::{self, SettingsError};
@@ -39,6 +40,7 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
             administer(verb, reach, output, &mut out).await
         }
+        Verb::Bench { verb } => bench(verb, reach, output, &mut out).await,
         verb => use_objects(verb, reach, output, terminal, &mut out).await,
     };
     // A reader that has seen enough is no failure of ours.
@@ -116,6 +118,24 @@ async fn members(verb: MembersVerb, admin: &HttpAdmin, output: Output, out: &mut
     }
 }
 
+async fn bench(verb: BenchVerb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
+    let BenchVerb::Meta { concurrency, length, objects, chunks } = verb;
+    let length = durations::parse(&length).map_err(|error| anyhow!("--length {length:?}: {error}"))?;
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let bench = MetaBench { concurrency, length, objects, chunks: chunks.max(1), run: entropy.u64() };
+    let coord = reach.coord.clone().ok_or_else(|| anyhow!("name the coordinators with --coord HOST:PORT,…"))?;
+    let secret = std::env::var("KVFS_CLUSTER_SECRET").ok().filter(|secret| !secret.is_empty());
+    let secret = secret.map(|secret| Arc::from(secret.as_bytes()));
+    let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), secret);
+    let meta = Arc::new(http_metadata(http, addresses(&coord)));
+    cli::bench_meta::run(&native(reach)?, meta, &bench, output, out).await
+}
+
+/// `host:port` of each of a comma list.
+fn addresses(list: &str) -> Vec<String> {
+    list.split(',').map(|one| host_port(one.trim())).collect()
+}
+
 /// The client file that applies: the one named, or this directory's, or none.
 fn client_file(reach: &Reach) -> Result<Option<ClientFile>> {
     match &reach.client {
@@ -162,7 +182,7 @@ fn admin(reach: &Reach) -> Result<HttpAdmin> {
     let token = std::env::var("KVFS_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.or(file.and_then(|file| file.admin_token)).unwrap_or_default();
     let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), None);
-    Ok(HttpAdmin::new(http, address.split(',').map(|one| host_port(one.trim())).collect(), token))
+    Ok(HttpAdmin::new(http, addresses(&address), token))
 }
 
 fn host_port(endpoint: &str) -> String {

@@ -16,7 +16,7 @@ struct Known {
     /// Asked for and not answered.
     unanswered: BTreeSet<String>,
     /// Every log id that an answer ever named.
-    log_ids: BTreeSet<(u64, u64)>,
+    log_ids: BTreeSet<(u64, LogPosition)>,
 }
 
 /// A few lives of a group, each ended by a power cut at a random change of the disk. Errs with what was lost.
@@ -70,11 +70,12 @@ async fn one_life(disk: &SimDisk, nth: u32, known: &mut Known) -> Result<(), Str
         for (name, outcome) in task.await.map_err(|error| error.to_string())? {
             match outcome {
                 Ok(proposed) => {
-                    if proposed.replies != [meta::Reply::Lease(LogPosition::new(proposed.index, 0))] {
-                        return Err(format!("{name} at {} got {:?}", proposed.index, proposed.replies));
-                    }
-                    if !known.log_ids.insert((proposed.term, proposed.index)) {
-                        return Err(format!("log id {} of term {} was used twice", proposed.index, proposed.term));
+                    let place = match proposed.replies[..] {
+                        [meta::Reply::Lease(place)] if place.index() == proposed.index => place,
+                        ref other => return Err(format!("{name} at {} got {other:?}", proposed.index)),
+                    };
+                    if !known.log_ids.insert((proposed.term, place)) {
+                        return Err(format!("place {place} of term {} was used twice", proposed.term));
                     }
                     known.answered.insert(name, proposed.index);
                 }

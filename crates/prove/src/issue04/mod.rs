@@ -1,5 +1,6 @@
 //! Issue 04: coordinators that survive.
 
+mod commits;
 mod failover;
 mod group;
 mod linear;
@@ -20,6 +21,7 @@ pub fn prove(report: &mut Report) {
         run(partitions::run(quick))
     });
     report.section("race", "fifty writers at once, and one winner", |quick| run(race::run(quick)));
+    report.section("commits", "what a commit costs, alone and with others", |quick| run(commits::run(quick)));
     report.section("lost", "coordinators that lose their disks", |quick| run(lost::run(quick)));
 }
 

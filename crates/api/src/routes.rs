@@ -19,6 +19,12 @@ pub const ADMIN_MEMBERS: &str = "/v1/admin/members";
 pub const ADMIN_STATUS: &str = "/v1/admin/status";
 /// Row counts.
 pub const ADMIN_META_INFO: &str = "/v1/admin/meta/info";
+/// All metadata, as a snapshot stream.
+pub const ADMIN_META_SNAPSHOT: &str = "/v1/admin/meta/snapshot";
+/// The state's hash.
+pub const ADMIN_META_HASH: &str = "/v1/admin/meta/hash";
+/// Scheduled backups.
+pub const ADMIN_SNAPSHOT_HISTORY: &str = "/v1/admin/snapshot/history";
 /// Data nodes: list, add, remove.
 pub const ADMIN_NODES: &str = "/v1/admin/dns";
 

@@ -32,7 +32,7 @@ use crate::transfer::{Receiver, Sender};
 use crate::types::{Commands, Raft, TypeConfig};
 use crate::watched::Watched;
 use crate::wire::{Answer, Ask, ClusterKey};
-use crate::{MAX_ENTRY_BYTES, blocking};
+use crate::{MAX_ENTRY_BYTES, blocking, snapshot};
 
 /// The number of the only member of a group of one.
 const ALONE: u64 = 1;
@@ -284,6 +284,25 @@ impl Group {
             Ok(Err(_)) => Err(unavailable("the group is shut down".into())),
             Err(_) => Err(unavailable(format!("this member has not applied entry {index} yet"))),
         }
+    }
+
+    /// All tables as a snapshot stream that reflects every proposal that was answered before this was called.
+    ///
+    /// It keeps the tables' pages of this moment until it is dropped.
+    pub async fn backup(&self) -> Result<snapshot::Stream, ReadError> {
+        let writer = snapshot::Writer::new(self.read().await?, self.inner.clock.wall_ms());
+        let writer = writer.map_err(|error| ReadError::Failed(error.to_string()))?;
+        Ok(snapshot::Stream::new(writer, self.inner.disk.clone()))
+    }
+
+    /// The tables as this process has them, whoever leads: for a backup of its own that waits for nobody.
+    pub fn local_backup(&self) -> std::io::Result<snapshot::Writer> {
+        snapshot::Writer::new(self.inner.store.snapshot()?, self.inner.clock.wall_ms())
+    }
+
+    /// The disk that the group is on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
     }
 
     /// The applied index, as it moves.

@@ -19,7 +19,7 @@ use consensus::Seat;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::Coordinator;
+use crate::{Coordinator, backup_http};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", routes::ADMIN_MEMBERS, Access::Admin),
     ("GET", routes::ADMIN_STATUS, Access::Admin),
     ("GET", routes::ADMIN_META_INFO, Access::Admin),
+    ("GET", routes::ADMIN_META_SNAPSHOT, Access::Admin),
+    ("GET", routes::ADMIN_META_HASH, Access::Admin),
+    ("GET", routes::ADMIN_SNAPSHOT_HISTORY, Access::Admin),
     ("GET", routes::ADMIN_NODES, Access::Admin),
     ("POST", routes::ADMIN_NODES, Access::Admin),
     ("DELETE", routes::ADMIN_NODES, Access::Admin),
@@ -170,6 +173,7 @@ fn admin_paths(admin: Arc<dyn Admin>) -> Router {
         .route(routes::ADMIN_STATUS, get(status))
         .route(routes::ADMIN_META_INFO, get(meta_info))
         .route(routes::ADMIN_MEMBERS, get(list_members).post(change_members))
+        .merge(backup_http::routes())
         .route(routes::ADMIN_NODES, get(list_nodes).post(add_node).delete(remove_node))
         .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
         .with_state(admin)
@@ -258,7 +262,7 @@ async fn remove_node(State(admin): State<Arc<dyn Admin>>, Query(Address { addr }
     }
 }
 
-fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
+pub(crate) fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
     let (situation, error) = match outcome {
         Ok(value) => return Json(value).into_response(),
         Err(error @ AdminError::Invalid(_)) => (Situation::BadRequest, error),
@@ -270,6 +274,6 @@ fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
     failure(situation, &error.to_string())
 }
 
-fn failure(situation: Situation, message: &str) -> Response {
+pub(crate) fn failure(situation: Situation, message: &str) -> Response {
     (situation.answer().0, Json(serde_json::json!({ "error": message }))).into_response()
 }

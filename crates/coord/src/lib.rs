@@ -5,6 +5,8 @@
 //! hosts it, and so does an edge that has no coordinator to go to; there is one control plane, hosted twice.
 
 mod admin;
+mod backup;
+mod backup_http;
 mod gc;
 mod heartbeat;
 pub mod http;
@@ -12,9 +14,11 @@ mod leases;
 mod members;
 mod metadata;
 mod reign;
+mod schedule;
 mod service;
 mod sweep;
 mod transport;
 
+pub use schedule::BackupSchedule;
 pub use service::{Coordinator, Settings};
 pub use transport::HttpTransport;

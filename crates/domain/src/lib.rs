@@ -16,6 +16,7 @@ pub mod placement;
 pub mod quorum;
 pub mod record;
 pub mod urlkey;
+pub mod utc;
 pub mod view;
 
 pub use id::{ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, Token};

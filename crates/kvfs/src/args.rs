@@ -285,7 +285,7 @@ Examples:
         #[arg(long = "break")]
         sabotage: bool,
     },
-    /// Metadata: info.
+    /// Metadata: back up, verify, restore, count.
     Meta {
         /// What to do.
         #[command(subcommand)]
@@ -369,6 +369,27 @@ pub enum ConfigVerb {
 pub enum MetaVerb {
     /// Count rows.
     Info,
+    /// Write all metadata of the running cluster into a file, verified as it arrives.
+    ///
+    /// The file holds the secrets of the URL keys: keep it as you keep those.
+    #[command(visible_alias = "snapshot")]
+    Backup {
+        /// The file; default: kvfs-meta-snapshot-TIME.kvfs, here.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check a backup from its first byte to its last, and say what it holds. Needs no cluster.
+    Verify {
+        /// The backup.
+        file: PathBuf,
+    },
+    /// Show the state's hash, of the running cluster or of a backup: equal hashes mean equal metadata.
+    Hash {
+        /// A backup.
+        file: Option<PathBuf>,
+    },
+    /// Show how scheduled backups go, and which there are.
+    History,
 }
 
 /// A process's role.
@@ -418,6 +439,8 @@ flags! {
         replicas = "replicas" as "UP_REPLICAS",
         /// Written once the store has put and got something through its own listener [UP_READY_FILE].
         ready_file = "ready-file" as "UP_READY_FILE",
+        /// Where backups of the metadata are written by themselves [UP_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "UP_SNAPSHOT_DIR",
     }
 }
 
@@ -450,6 +473,8 @@ flags! {
         self_url = "self-url" as "COORD_SELF_URL",
         /// Written with the address once it serves [COORD_READY_FILE].
         ready_file = "ready-file" as "COORD_READY_FILE",
+        /// Where backups of the metadata are written by themselves [COORD_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "COORD_SNAPSHOT_DIR",
     }
 }
 
@@ -478,6 +503,8 @@ flags! {
         skip_auth = "skip-auth" as "EDGE_SKIP_AUTH",
         /// Written with the address once it serves [EDGE_READY_FILE].
         ready_file = "ready-file" as "EDGE_READY_FILE",
+        /// Where backups of the metadata are written by themselves [EDGE_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "EDGE_SNAPSHOT_DIR",
     }
 }
 

@@ -19,8 +19,8 @@ use http::StatusCode;
 
 use crate::args::{ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
-use crate::manual;
 use crate::settings::{self, SettingsError};
+use crate::{manual, meta_verbs};
 
 /// Carries a client's verb out.
 pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
@@ -36,6 +36,8 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Verify { file } } => meta_verbs::verify(&file, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Hash { file: Some(file) } } => meta_verbs::hash(&file, output, &mut out),
         Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
             administer(verb, reach, output, &mut out).await
         }
@@ -102,6 +104,11 @@ async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Wri
         Verb::Node { verb: NodeVerb::List } => cli::admin::node_list(&admin, output, out).await,
         Verb::Coord { verb: Some(CoordVerb::Members { verb }), .. } => members(verb, &admin, output, out).await,
         Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::Backup { out: file } } => {
+            meta_verbs::backup(&admin, file.as_deref(), output, out).await
+        }
+        Verb::Meta { verb: MetaVerb::Hash { .. } } => cli::meta::hash(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::History } => cli::meta::history(&admin, output, out).await,
         _ => cli::admin::status(&admin, output, out).await,
     }
 }

@@ -20,8 +20,6 @@ const POINTLESS: &[(&str, &str)] = &[
     ("EDGE_HEARTBEAT_FAIL_THRESHOLD", "two missed probes make a node suspect, five seconds of them down"),
     ("EDGE_CHUNKER_POOL_CAP_BYTES", "EDGE_BODY_BUDGET bounds the bytes of all bodies"),
     ("EDGE_COORD_URLKEY_POLL_INTERVAL", "gateways follow the registry's keys by themselves"),
-    ("EDGE_SNAPSHOT_DIR", "backups of the metadata are not built"),
-    ("COORD_SNAPSHOT_DIR", "backups of the metadata are not built"),
     ("EDGE_FOLLOWER_PULL_INTERVAL", "gateways keep no metadata to pull"),
     ("EDGE_S3_ACCESS_KEY", "the S3 front is not built"),
     ("EDGE_PLACEMENT_PREFER", "classes of nodes are not built"),

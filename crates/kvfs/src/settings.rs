@@ -295,10 +295,14 @@ fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
 
 fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Settings {
     let defaults = coord::Settings::default();
+    let backups = backups(reader, role);
+    // What a backup refers to must outlive it for a while.
+    let gc_delay = if backups.is_some() { defaults.gc_delay } else { gc_delay };
     coord::Settings {
         gc_every: reader.duration(&format!("{role}_GC_INTERVAL"), defaults.gc_every),
         gc_delay: reader.duration(&format!("{role}_GC_DELAY"), gc_delay),
         sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
+        backups,
         ..defaults
     }
 }
@@ -323,6 +327,18 @@ fn member(reader: &mut Reader, role: &str) -> Option<Member> {
             None
         }
     }
+}
+
+/// Scheduled backups of the metadata; none without a directory, or with an interval of 0.
+fn backups(reader: &mut Reader, role: &str) -> Option<coord::BackupSchedule> {
+    let dir = reader.text(&format!("{role}_SNAPSHOT_DIR"), "");
+    let every = reader.duration(&format!("{role}_SNAPSHOT_INTERVAL"), Duration::from_secs(3600));
+    let keep: u32 = reader.parse(&format!("{role}_SNAPSHOT_KEEP"), 7, "a number of backups, at least 1");
+    if keep == 0 {
+        reader.problem(&format!("{role}_SNAPSHOT_KEEP"), "0", "a number of backups, at least 1");
+    }
+    let dir = std::path::absolute(&dir).ok().filter(|_| !dir.is_empty() && !every.is_zero())?;
+    Some(coord::BackupSchedule { dir, every, keep })
 }
 
 /// Where to listen: `host:port`, or `:port` for all interfaces.

@@ -39,6 +39,7 @@ mod hash;
 // Complete and tested before the two who call it: the transfer to a member, and a restore.
 mod install;
 mod read;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -47,8 +48,9 @@ mod write;
 pub(crate) use tests::sample;
 
 pub use format::{Header, SnapshotError, Summary};
-pub use hash::state_hash;
+pub use hash::{StateHash, state_hash};
 #[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use install::{Installer, Ready};
 pub use read::{Block, Reader};
+pub use stream::Stream;
 pub use write::Writer;

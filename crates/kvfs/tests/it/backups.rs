@@ -1,0 +1,97 @@
+//! Backups of the metadata, as an operator meets them: taken from a running store, verified, refused when damaged.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::support::{Store, exchange};
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn put(store: &Store, key: &str, bytes: &[u8]) {
+    assert_eq!(store.ask("PUT", &format!("/v1/o/b/{key}"), &[], bytes).status, 201);
+}
+
+#[test]
+fn a_backup_is_taken_and_verified_while_the_store_runs() {
+    let store = Store::start();
+    (0..20).for_each(|n| put(&store, &format!("k{n}"), &[n; 1000]));
+    let taken = json(&store.kvfs(&["meta", "backup", "--out", "one.kvfs", "--output", "json"]));
+    assert_eq!((taken["rows"]["objects"].as_u64(), taken["generation"].as_u64()), (Some(20), Some(1)));
+    let verified = json(&store.kvfs(&["meta", "verify", "one.kvfs", "--output", "json"]));
+    assert_eq!(taken, verified);
+    let path = store.dir.path().join("one.kvfs");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "it holds secrets");
+    assert!(!store.dir.path().join("one.kvfs.tmp").exists());
+
+    // Leases are renewed now and then, and each renewal is another state: so until two answers agree.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let running = json(&store.kvfs(&["meta", "hash", "--output", "json"]));
+        let taken = json(&store.kvfs(&["meta", "snapshot", "--out", "two.kvfs", "--output", "json"]));
+        let file = json(&store.kvfs(&["meta", "hash", "two.kvfs", "--output", "json"]));
+        assert_eq!((&file["hash"], &file["index"]), (&taken["state_hash"], &taken["index"]));
+        if running["index"] == file["index"] {
+            assert_eq!(running, file);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{running} {file}");
+    }
+
+    let whole = std::fs::read(&path).unwrap();
+    let mut hurt = whole.clone();
+    hurt[whole.len() / 2] ^= 1;
+    for (case, bytes, says) in [
+        ("flipped", hurt.as_slice(), "damaged in block"),
+        ("cut", &whole[..whole.len() - 40], "the rest is missing"),
+        ("another file", b"PK not a backup", "does not begin with"),
+    ] {
+        std::fs::write(store.dir.path().join("bad.kvfs"), bytes).unwrap();
+        let refused = store.kvfs(&["meta", "verify", "bad.kvfs"]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && text.contains(says), "{case}: {text}");
+    }
+
+    for path in ["/v1/admin/meta/snapshot", "/v1/admin/meta/hash", "/v1/admin/snapshot/history"] {
+        assert_eq!(exchange(&store.up.address, "GET", path, &[], b"").status, 401, "{path}");
+    }
+    assert_eq!(store.admin("GET", "/v1/admin/snapshot/history", b"").json(), serde_json::json!({ "enabled": false }));
+}
+
+#[test]
+fn scheduled_backups_come_by_themselves_and_old_ones_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = dir.path().join("backups");
+    std::fs::create_dir(&backups).unwrap();
+    std::fs::write(backups.join("notes.txt"), b"mine").unwrap();
+    std::fs::write(backups.join("kvfs-meta-snap-20200101T000000Z-7.kvfs"), b"old").unwrap();
+    std::fs::write(backups.join("kvfs-meta-snap-20200101T000000Z-9.kvfs.tmp"), b"broken off").unwrap();
+    let variables = [("UP_SNAPSHOT_DIR", "backups"), ("UP_SNAPSHOT_INTERVAL", "200ms"), ("UP_SNAPSHOT_KEEP", "2")];
+    let store = Store::start_with(dir, &[], &variables);
+    put(&store, "k", b"bytes");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let history = loop {
+        let history = json(&store.kvfs(&["meta", "history", "--output", "json"]));
+        assert_eq!(history["total_errors"], 0, "{history}");
+        let newest = history["history"][0]["path"].as_str().unwrap_or_default().to_string();
+        let verified = store.kvfs(&["meta", "verify", &newest, "--output", "json"]);
+        if history["total_runs"].as_u64() > Some(2) && verified.status.success() {
+            if json(&verified)["rows"]["objects"] == 1 {
+                break history;
+            }
+        }
+        assert!(Instant::now() < deadline, "{history}");
+    };
+    assert_eq!((history["enabled"].as_bool(), history["keep"].as_u64()), (Some(true), Some(2)));
+    assert_eq!(history["interval"], "200ms");
+    let mut names: Vec<_> = std::fs::read_dir(&backups).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let text: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+    assert!(text.contains(&"notes.txt".into()) && !text.iter().any(|name| name.contains("2020")), "{text:?}");
+    assert!(text.iter().filter(|name| name.ends_with(".kvfs")).count() <= 3, "{text:?}");
+}

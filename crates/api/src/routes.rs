@@ -45,6 +45,8 @@ pub const HEADER_REQUEST_ID: &str = "x-request-id";
 pub const HEADER_CRC: &str = "x-kvfs-crc32c";
 /// Who leads the coordinators, as a URL: on the refusal of one that does not.
 pub const HEADER_LEADER: &str = "x-coord-leader";
+/// In a query: the metadata generation in whose name a put, touch or delete is asked for. Signed with the target.
+pub const QUERY_GENERATION: &str = "generation";
 /// A chunk's token.
 pub const HEADER_TOKEN: &str = "x-kvfs-token";
 /// The answering directory's incarnation.

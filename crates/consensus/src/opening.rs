@@ -8,7 +8,7 @@ use api::disk::Disk;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ReadPolicy, SnapshotPolicy};
 
-use crate::blocking;
+use crate::{blocking, restore};
 use crate::error::ConsensusError;
 use crate::failure::Failure;
 use crate::log::{self, LogHome};
@@ -31,6 +31,7 @@ pub(crate) async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failur
             files.sync_dir(parent)?;
         }
         let lock = files.lock(&settings.dir)?;
+        restore::refuse_unfinished(&settings.dir, files.as_ref())?;
         let home = log::open(&settings, &files)?;
         let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
         if store.was_repaired() {

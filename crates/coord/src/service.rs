@@ -237,6 +237,7 @@ impl Core {
             addr: row.addr,
             incarnation: row.incarnation,
             state: row.state,
+            generation: cluster.generation,
         };
         let nodes: Vec<_> = rows.into_iter().map(view).collect();
         self.view.send_if_modified(|known| {

@@ -390,6 +390,30 @@ pub enum MetaVerb {
     },
     /// Show how scheduled backups go, and which there are.
     History,
+    /// Begin a new life from a backup, in the directory of a coordinator that does not run.
+    ///
+    /// Buckets, objects and keys are as they were when the backup was taken. What was written since is lost, and nothing is deleted
+    /// on any node until `kvfs meta release-hold` has looked for every copy. Data nodes stay as they are. Coordinators of before must not
+    /// run any more: nodes refuse them.
+    #[command(after_help = "\
+Examples:
+  kvfs meta restore --from backup.kvfs --data-dir coord-data
+  kvfs meta restore --from backup.kvfs --data-dir kvfs-data/meta --force    for `kvfs up`; the old files are kept beside")]
+    Restore {
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// The coordinator's directory; `kvfs up` keeps it in kvfs-data/meta.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// This coordinator's address, as its COORD_SELF_URL, if it is to run with others; they are then taken in anew
+        /// (`kvfs coord members add`).
+        #[arg(long, value_name = "HOST:PORT")]
+        self_url: Option<String>,
+        /// Move aside what is there.
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// A process's role.

@@ -15,6 +15,7 @@ use cli::objects::{PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
+use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
 use crate::args::{ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
@@ -38,6 +39,10 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
         Verb::Meta { verb: MetaVerb::Verify { file } } => meta_verbs::verify(&file, output, &mut out),
         Verb::Meta { verb: MetaVerb::Hash { file: Some(file) } } => meta_verbs::hash(&file, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Restore { from, data_dir, self_url, force } } => {
+            let own = self_url.as_deref().map(host_port);
+            meta_verbs::restore((&from, &data_dir), own.as_deref(), force, output, &mut out)
+        }
         Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
             administer(verb, reach, output, &mut out).await
         }
@@ -247,8 +252,13 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     {
         return 2;
     }
-    if let Some(consensus::ConsensusError::Poisoned { .. }) = error.downcast_ref() {
+    if let Some(ConsensusError::Poisoned { .. }) = error.downcast_ref() {
         return api::poison::EXIT_POISONED;
+    }
+    match error.downcast_ref::<RestoreError>() {
+        Some(RestoreError::Directory(ConsensusError::Poisoned { .. })) => return api::poison::EXIT_POISONED,
+        Some(RestoreError::Occupied { .. }) => return 4,
+        _ => {}
     }
     if error.downcast_ref::<crate::processes::Poisoned>().is_some() {
         return api::poison::EXIT_POISONED;

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use api::{Clock, MetaAdmin};
-use bootstrap::SystemClock;
+use anyhow::{Context, Result, bail};
+use api::{Clock, Disk, MetaAdmin};
+use bootstrap::{RealDisk, SystemClock};
 use cli::Output;
 use cli::output::human;
 use cli::progress::Progress;
 use consensus::snapshot::{Block, Reader, SnapshotError, StateHash, Summary};
+use consensus::{Restore, Settings};
 use domain::id::hex;
 use domain::utc;
 use serde_json::json;
@@ -73,6 +75,50 @@ pub fn hash(file: &Path, output: Output, out: &mut dyn Write) -> Result<()> {
     let (index, hash) = (summary.header.index(), hex(&hash));
     output.write(out, &json!({ "index": index, "hash": hash }), |out, _| writeln!(out, "{hash}  entry {index}"))?;
     Ok(())
+}
+
+/// Restores a backup into a coordinator's directory.
+pub fn restore(
+    (from, dir): (&Path, &Path),
+    own: Option<&str>,
+    force: bool,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if dir.join("secrets").exists() && dir.join("nodes").exists() {
+        bail!("{} is the directory of a `kvfs up`; its metadata are in {}", dir.display(), dir.join("meta").display());
+    }
+    // What a coordinator keeps is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let now_ms = SystemClock::new().wall_ms();
+    let how = Restore { from: from.to_path_buf(), force, now_ms, own: own.map(str::to_string) };
+    let restored = consensus::restore(&Settings::new(dir), &disk, &how, |summary| why_held(summary, now_ms))?;
+    let (header, cluster) = (&restored.summary.header, &restored.tables.cluster);
+    let value = json!({
+        "data_dir": dir, "from": from, "written": utc::rfc3339(header.written_ms), "kept": restored.kept,
+        "cluster_id": format!("{:032x}", cluster.cluster_id), "generation": cluster.generation,
+        "index": restored.index, "leases_ended": restored.tables.leases, "uploads_ended": restored.tables.bodies,
+        "hold_deletes": cluster.hold_deletes,
+    });
+    output.write(out, &value, |out, _| {
+        let written = utc::rfc3339(header.written_ms);
+        writeln!(out, "{} holds the metadata as of {written}, as generation {}", dir.display(), cluster.generation)?;
+        if let Some(kept) = &restored.kept {
+            writeln!(out, "what was there before is in {}", kept.display())?;
+        }
+        writeln!(out, "next: start the coordinator on it, then run `kvfs meta release-hold`")?;
+        writeln!(out, "until that is done nothing is deleted on any node")
+    })?;
+    Ok(())
+}
+
+fn why_held(summary: &Summary, now_ms: u64) -> String {
+    format!(
+        "restored {} from a backup of {}: `kvfs meta release-hold` looks for every copy, and then allows deletes again",
+        utc::rfc3339(now_ms),
+        utc::rfc3339(summary.header.written_ms)
+    )
 }
 
 fn read(path: &Path) -> Result<(Summary, [u8; 32])> {

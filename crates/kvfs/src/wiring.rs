@@ -53,7 +53,7 @@ pub struct LocalNodes {
 impl Connect for LocalNodes {
     fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
         match self.nodes.get(&node.name) {
-            Some(local) => Arc::new(local.clone()),
+            Some(local) => Arc::new(local.in_the_name_of(Some(node.generation))),
             None => self.others.connect(node),
         }
     }
@@ -64,7 +64,7 @@ pub struct HttpNodes(pub Http);
 
 impl Connect for HttpNodes {
     fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
-        Arc::new(HttpChunkStore::new(self.0.clone(), node.addr.clone()))
+        Arc::new(HttpChunkStore::new(self.0.clone(), node.addr.clone()).in_the_name_of(node.generation))
     }
 }
 

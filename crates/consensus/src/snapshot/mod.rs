@@ -36,7 +36,6 @@
 
 mod format;
 mod hash;
-// Complete and tested before the two who call it: the transfer to a member, and a restore.
 mod install;
 mod read;
 mod stream;
@@ -49,7 +48,6 @@ pub(crate) use tests::sample;
 
 pub use format::{Header, SnapshotError, Summary};
 pub use hash::{StateHash, state_hash};
-#[cfg_attr(not(test), allow(unused_imports))]
 pub(crate) use install::{Installer, Ready};
 pub use read::{Block, Reader};
 pub use stream::Stream;

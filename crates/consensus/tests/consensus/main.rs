@@ -8,5 +8,6 @@ mod group_commit;
 mod leader_restore;
 mod reads;
 mod restarts;
+mod restores;
 mod several;
 mod town;

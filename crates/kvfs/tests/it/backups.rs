@@ -80,10 +80,9 @@ fn scheduled_backups_come_by_themselves_and_old_ones_go() {
         assert_eq!(history["total_errors"], 0, "{history}");
         let newest = history["history"][0]["path"].as_str().unwrap_or_default().to_string();
         let verified = store.kvfs(&["meta", "verify", &newest, "--output", "json"]);
-        if history["total_runs"].as_u64() > Some(2) && verified.status.success() {
-            if json(&verified)["rows"]["objects"] == 1 {
-                break history;
-            }
+        let many = history["total_runs"].as_u64() > Some(2);
+        if many && verified.status.success() && json(&verified)["rows"]["objects"] == 1 {
+            break history;
         }
         assert!(Instant::now() < deadline, "{history}");
     };

@@ -69,6 +69,65 @@ pub struct StateHash {
     pub hash: String,
 }
 
+/// An object of which the nodes no longer have everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HurtObject {
+    /// `BUCKET/KEY`, for people.
+    pub name: String,
+    /// How many of its chunks are on no node.
+    pub chunks_missing: u64,
+    /// The first of them.
+    pub chunk: String,
+}
+
+/// Where the audit is that must be over before a hold on deletes is lifted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditState {
+    /// None was begun since this coordinator began to lead.
+    #[default]
+    None,
+    /// It goes on.
+    Running,
+    /// It has looked at everything.
+    Done,
+    /// It broke off.
+    Failed,
+}
+
+/// What an audit of all records against all nodes has found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldAudit {
+    /// Why deletes are on hold now; `None` if they are not.
+    pub hold: Option<String>,
+    /// How far the audit is.
+    pub state: AuditState,
+    /// Why it broke off.
+    pub failure: Option<String>,
+    /// The hold that it was begun for.
+    pub audited_hold: Option<String>,
+    /// Log index at which it was begun.
+    pub index: u64,
+    /// Chunk records to look at.
+    pub chunks: u64,
+    /// Of these, looked at.
+    pub chunks_done: u64,
+    /// Copies that a record relies on and its node does not have, or not in that length.
+    pub copies_missing: u64,
+    /// Chunks of which no node has a copy.
+    pub chunks_lost: u64,
+    /// Chunks of which nothing is known, since a node that should have a copy did not answer.
+    pub chunks_unseen: u64,
+    /// Objects that refer to lost chunks.
+    pub objects_hurt: u64,
+    /// Their names, by bucket and key; the first thousand.
+    pub hurt: Vec<HurtObject>,
+    /// Copies on nodes that no record names: what was written after the backup. Once the hold is lifted they are deleted.
+    pub copies_unknown: u64,
+    /// Nodes that did not answer, with what was wrong.
+    pub silent_nodes: Vec<String>,
+}
+
 /// Care for the metadata of a cluster.
 #[async_trait]
 pub trait MetaAdmin: Send + Sync + 'static {
@@ -76,6 +135,13 @@ pub trait MetaAdmin: Send + Sync + 'static {
     async fn backup(&self) -> Result<Box<dyn BackupStream>, AdminError>;
     /// How scheduled backups go.
     async fn backup_history(&self) -> Result<BackupHistory, AdminError>;
+    /// What is known about the hold on deletes, and of the audit before its end.
+    async fn hold(&self) -> Result<HoldAudit, AdminError>;
+    /// Begins an audit of all records against all nodes, unless one is running.
+    async fn audit_hold(&self) -> Result<HoldAudit, AdminError>;
+    /// Lifts the hold on deletes. Refused before an audit for this hold is over, and, without `force`, if it found objects without their
+    /// chunks or nodes that do not answer.
+    async fn release_hold(&self, force: bool) -> Result<HoldAudit, AdminError>;
     /// The state's hash, as of all changes that were answered before. Costs a read of everything.
     async fn state_hash(&self) -> Result<StateHash, AdminError>;
 }

@@ -23,6 +23,12 @@ pub const ADMIN_META_INFO: &str = "/v1/admin/meta/info";
 pub const ADMIN_META_SNAPSHOT: &str = "/v1/admin/meta/snapshot";
 /// The state's hash.
 pub const ADMIN_META_HASH: &str = "/v1/admin/meta/hash";
+/// The hold on deletes, and the audit before its end.
+pub const ADMIN_META_HOLD: &str = "/v1/admin/meta/hold";
+/// Begins that audit.
+pub const ADMIN_META_HOLD_AUDIT: &str = "/v1/admin/meta/hold/audit";
+/// Lifts the hold; `?force=1` in spite of what was found.
+pub const ADMIN_META_HOLD_RELEASE: &str = "/v1/admin/meta/hold/release";
 /// Scheduled backups.
 pub const ADMIN_SNAPSHOT_HISTORY: &str = "/v1/admin/snapshot/history";
 /// Data nodes: list, add, remove.

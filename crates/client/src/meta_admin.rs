@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::http::Method;
-use api::meta_admin::{BackupHistory, BackupStream, MetaAdmin, StateHash};
+use api::meta_admin::{BackupHistory, BackupStream, HoldAudit, MetaAdmin, StateHash};
 use api::{AdminError, routes};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,6 +31,19 @@ impl MetaAdmin for HttpAdmin {
 
     async fn backup_history(&self) -> Result<BackupHistory, AdminError> {
         self.ask(Ask::new(Method::GET, routes::ADMIN_SNAPSHOT_HISTORY)).await
+    }
+
+    async fn hold(&self) -> Result<HoldAudit, AdminError> {
+        self.ask(Ask::new(Method::GET, routes::ADMIN_META_HOLD)).await
+    }
+
+    async fn audit_hold(&self) -> Result<HoldAudit, AdminError> {
+        self.ask(Ask::new(Method::POST, routes::ADMIN_META_HOLD_AUDIT)).await
+    }
+
+    async fn release_hold(&self, force: bool) -> Result<HoldAudit, AdminError> {
+        let force = u8::from(force);
+        self.ask(Ask::new(Method::POST, format!("{}?force={force}", routes::ADMIN_META_HOLD_RELEASE))).await
     }
 
     async fn state_hash(&self) -> Result<StateHash, AdminError> {

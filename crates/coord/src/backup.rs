@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use api::AdminError;
-use api::meta_admin::{BackupHistory, BackupStream, MetaAdmin, StateHash};
+use api::meta_admin::{BackupHistory, BackupStream, HoldAudit, MetaAdmin, StateHash};
 use async_trait::async_trait;
 use bytes::Bytes;
 use consensus::snapshot::{self, state_hash};
 use domain::id::hex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::hold;
 use crate::schedule::{self, Runs};
 use crate::service::Coordinator;
 
@@ -26,11 +27,13 @@ pub(crate) struct Backups {
     pub(crate) room: Arc<Semaphore>,
     /// How the scheduled ones went.
     pub(crate) runs: parking_lot::Mutex<Runs>,
+    /// The audit before the end of a hold on deletes.
+    pub(crate) audit: parking_lot::Mutex<HoldAudit>,
 }
 
 impl Default for Backups {
     fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(AT_A_TIME)), runs: parking_lot::Mutex::default() }
+        Self { room: Arc::new(Semaphore::new(AT_A_TIME)), runs: Default::default(), audit: Default::default() }
     }
 }
 
@@ -58,6 +61,18 @@ impl MetaAdmin for Coordinator {
 
     async fn backup_history(&self) -> Result<BackupHistory, AdminError> {
         schedule::history(&self.core).await
+    }
+
+    async fn hold(&self) -> Result<HoldAudit, AdminError> {
+        hold::report(&self.core).await
+    }
+
+    async fn audit_hold(&self) -> Result<HoldAudit, AdminError> {
+        hold::begin(&self.core).await
+    }
+
+    async fn release_hold(&self, force: bool) -> Result<HoldAudit, AdminError> {
+        hold::release(&self.core, force).await
     }
 
     async fn state_hash(&self) -> Result<StateHash, AdminError> {

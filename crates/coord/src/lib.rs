@@ -9,6 +9,7 @@ mod backup;
 mod backup_http;
 mod gc;
 mod heartbeat;
+mod hold;
 pub mod http;
 mod leases;
 mod members;

@@ -108,7 +108,7 @@ mod tests {
     use std::time::Duration;
 
     use api::admin::{ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
-    use api::meta_admin::{BackupHistory, BackupStream, StateHash};
+    use api::meta_admin::{BackupHistory, BackupStream, HoldAudit, StateHash};
     use api::{Admin, AdminError, MetaAdmin};
     use async_trait::async_trait;
     use client::{Http, Native, TcpConnector};
@@ -148,6 +148,18 @@ mod tests {
 
         async fn backup_history(&self) -> Result<BackupHistory, AdminError> {
             Ok(BackupHistory::default())
+        }
+
+        async fn hold(&self) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
+        }
+
+        async fn audit_hold(&self) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
+        }
+
+        async fn release_hold(&self, _: bool) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
         }
 
         async fn state_hash(&self) -> Result<StateHash, AdminError> {

@@ -390,6 +390,15 @@ pub enum MetaVerb {
     },
     /// Show how scheduled backups go, and which there are.
     History,
+    /// Compare every record with every node after a restore, show what is missing, and allow deletes again.
+    ///
+    /// Objects whose chunks are on no node are listed by name, and so are nodes that do not answer; then the hold stays. Once it is lifted,
+    /// copies that no record names are deleted for good.
+    ReleaseHold {
+        /// Lift the hold in spite of what was found: listed objects stay unreadable.
+        #[arg(long)]
+        force: bool,
+    },
     /// Begin a new life from a backup, in the directory of a coordinator that does not run.
     ///
     /// Buckets, objects and keys are as they were when the backup was taken. What was written since is lost, and nothing is deleted

@@ -113,6 +113,9 @@ async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Wri
             meta_verbs::backup(&admin, file.as_deref(), output, out).await
         }
         Verb::Meta { verb: MetaVerb::Hash { .. } } => cli::meta::hash(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::ReleaseHold { force } } => {
+            cli::meta::release_hold(&admin, force, output, out).await
+        }
         Verb::Meta { verb: MetaVerb::History } => cli::meta::history(&admin, output, out).await,
         _ => cli::admin::status(&admin, output, out).await,
     }

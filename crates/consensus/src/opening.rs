@@ -8,7 +8,6 @@ use api::disk::Disk;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ReadPolicy, SnapshotPolicy};
 
-use crate::{blocking, restore};
 use crate::error::ConsensusError;
 use crate::failure::Failure;
 use crate::log::{self, LogHome};
@@ -16,6 +15,7 @@ use crate::record::damaged;
 use crate::settings::Settings;
 use crate::tables::Store;
 use crate::types::{Node, Raft};
+use crate::{blocking, restore};
 
 /// How long a start may take to apply what the log holds. Far above what a checkpoint interval's worth of log needs.
 const RECOVERY: Duration = Duration::from_secs(600);

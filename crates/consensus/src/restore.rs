@@ -5,7 +5,7 @@
 //! restoring    a marker: from here on the directory does not open until the restore is done
 //! old files    moved into `before-restore-TIME`, if there were any
 //! log/         a new one: it begins after the restore's own log id, and knows its vote
-identity     who this is, if others are to join: the only voter
+//! identity     who this is, if others are to join: the only voter
 //! tables.redb  the new tables get their name; the marker goes
 //! ```
 //!

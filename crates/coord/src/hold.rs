@@ -22,7 +22,7 @@ use domain::record::{ChunkRow, DegradedCause, ObjectName, ObjectRow, Replica, Re
 use domain::{ChunkId, ClassId, LogPosition, NodeId};
 use meta::{Command, Reply, Table, Tables, query};
 
-use crate::service::{Core, proposal, storage};
+use crate::service::{Core, storage};
 
 /// Chunk records looked at together; a node may be asked for so many ids at once.
 const PAGE_CHUNKS: usize = 1024;
@@ -77,7 +77,7 @@ pub(crate) async fn release(core: &Core, force: bool) -> Result<HoldAudit, Admin
     if let Some(why) = objection(&report, hold, force) {
         return Err(AdminError::Conflict(why));
     }
-    core.propose(Command::HoldDeletes { reason: None }).await.map_err(unavailable)?;
+    core.plan(Command::HoldDeletes { reason: None }).await.map_err(unavailable)?;
     tracing::warn!(hold, force, objects_hurt = report.objects_hurt, "the hold on deletes is lifted");
     self::report(core).await
 }
@@ -131,7 +131,7 @@ async fn run(core: &Core) {
 
 async fn audit(core: &Core) -> Result<(), MetaError> {
     let known = *core.group.applied().borrow();
-    let lease = match core.propose(Command::OpenLease { holder: "audit".into(), known }).await? {
+    let lease = match core.plan(Command::OpenLease { holder: "audit".into(), known }).await? {
         (_, Reply::Lease(lease)) => lease,
         (_, other) => return Err(MetaError::Failed { reason: format!("a lease was answered with {other:?}") }),
     };
@@ -143,7 +143,7 @@ async fn audit(core: &Core) -> Result<(), MetaError> {
     };
     let outcome = outcome.await;
     // If this fails, the lease expires by itself.
-    let _ = core.propose(Command::CloseLease { lease }).await;
+    let _ = core.plan(Command::CloseLease { lease }).await;
     outcome
 }
 
@@ -258,7 +258,7 @@ impl Audit<'_> {
             let session = Session { lease: self.lease, request: self.request, lowest: self.request };
             commands.push(Command::Change { session, change });
         }
-        self.core.group.propose(commands).await.map(drop).map_err(proposal)
+        self.core.plan_all(commands).await.map(drop)
     }
 
     /// Step 2.

@@ -120,8 +120,12 @@ async fn message(State(seat): State<Seat>, body: Body) -> Response {
     }
 }
 
+/// What every coordinator of several can be asked: the rest only its leader knows, or may do.
+const ANYWHERE: [&str; 4] =
+    [routes::ADMIN_MEMBERS, routes::ADMIN_META_SNAPSHOT, routes::ADMIN_META_HASH, routes::ADMIN_SNAPSHOT_HISTORY];
+
 async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request, next: Next) -> Response {
-    let anywhere = request.uri().path() == routes::ADMIN_MEMBERS && request.method() == axum::http::Method::GET;
+    let anywhere = request.method() == axum::http::Method::GET && ANYWHERE.contains(&request.uri().path());
     match coordinator.elsewhere() {
         Some(leader) if !anywhere => not_leader(leader.as_deref()),
         _ => next.run(request).await,
@@ -164,7 +168,7 @@ pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
 
 /// The admin API at one coordinator of several: it answers while it leads, and says who does otherwise (503 with `X-COORD-LEADER`).
 ///
-/// The list of the coordinators can be had from each of them.
+/// The list of the coordinators and backups can be had from each of them.
 pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router {
     admin_paths(Arc::new(coordinator.clone()))
         .layer(axum::middleware::from_fn_with_state(coordinator, at_the_leader))

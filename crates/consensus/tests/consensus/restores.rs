@@ -10,7 +10,8 @@ use consensus::{Group, Restore, RestoreError, Restored, Settings};
 use meta::{Command, Table, Tables, query};
 use testkit::sim_disk::SimDisk;
 
-use crate::common::{HOME, life, marks, open_real, open_sim, propose, sim_settings};
+use crate::common::{HOME, life, marks, open_real, open_sim, propose, sim_settings, until};
+use crate::town::{Town, address, insist, leader};
 
 const FILE: &str = "/backup.kvfs";
 
@@ -188,4 +189,44 @@ async fn a_real_directory_is_restored_elsewhere() {
     let running = consensus::restore(&new, &disk, &how(&file, true), |_| String::new()).unwrap_err();
     assert!(running.to_string().contains("in use by another process") || format!("{running:?}").contains("in use"));
     group.shutdown().await.unwrap();
+}
+
+/// Three coordinators, and a fourth machine that begins the cluster's next life from a follower's backup: it leads alone, takes another one
+/// in by snapshot, and those of the old life neither hear from it nor get through to it.
+#[test]
+fn a_restored_member_takes_others_in_anew() {
+    life(async {
+        let town = Town::default();
+        let seats = town.founded().await;
+        let mut old = Vec::new();
+        for (_, seat) in &seats {
+            old.push(seat.seated().await.unwrap());
+        }
+        let all: Vec<_> = old.iter().collect();
+        let leads = leader(&all).await;
+        all[leads].propose(vec![Command::Found { cluster_id: all[0].key().cluster }]).await.unwrap();
+        all[leads].propose(vec![Command::AddNode { addr: "dn1:8080".into() }]).await.unwrap();
+        let bytes = backup(all[(leads + 1) % 3]).await;
+
+        let (fourth, fifth) = (SimDisk::new(44), SimDisk::new(55));
+        fourth.create_dir_all("/kvfs".as_ref()).unwrap();
+        write(&fourth, Path::new(FILE), &bytes);
+        let disk: Arc<dyn Disk> = Arc::new(fourth.clone());
+        let how = Restore { own: Some(address(4)), ..how(Path::new(FILE), false) };
+        consensus::restore(&sim_settings(), &disk, &how, |_| "look first".into()).unwrap();
+        let new = town.start(4, &fourth, &[]).await.unwrap().seated().await.unwrap();
+        until("it leads", || new.leadership().mine).await;
+        assert_eq!((new.key().cluster, new.key().generation), (all[0].key().cluster, 2));
+
+        let joiner = town.start(5, &fifth, &[]).await.unwrap();
+        let node = new.add_member(&address(5)).await.unwrap();
+        let joined = joiner.seated().await.unwrap();
+        until("the snapshot is there", || *joined.applied().borrow() > 1 << 36).await;
+        assert_eq!(joined.stale_read().unwrap().count(Table::Nodes), Ok(1));
+        until("it can vote", || new.members().iter().any(|member| member.node == node)).await;
+
+        insist(&all, "the old life goes on by itself").await;
+        assert_eq!(new.leadership().leader.map(|(_, at)| at), Some(address(4)));
+        assert_eq!(query::cluster(&new.stale_read().unwrap()).unwrap().unwrap().generation, 2);
+    });
 }

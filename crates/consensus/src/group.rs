@@ -20,8 +20,8 @@ use crate::error::{ConsensusError, ProposeError, ReadError};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::leadership::{Leadership, Ticks, follow};
-use crate::log::LogHome;
 use crate::log::store::LogStore;
+use crate::log::{Commits, LogHome};
 use crate::machine::Machine;
 use crate::network::{Alone, Network, Transport};
 use crate::opening::{self, open_files};
@@ -298,6 +298,16 @@ impl Group {
     /// The tables as this process has them, whoever leads: for a backup of its own that waits for nobody.
     pub fn local_backup(&self) -> std::io::Result<snapshot::Writer> {
         snapshot::Writer::new(self.inner.store.snapshot()?, self.inner.clock.wall_ms())
+    }
+
+    /// The last entry in the audit log; `None` if none is written.
+    pub fn audited(&self) -> Option<u64> {
+        self.inner.store.audited()
+    }
+
+    /// How commits share syncs of the log.
+    pub fn commits(&self) -> Commits {
+        self.inner.home.commits()
     }
 
     /// The disk that the group is on.

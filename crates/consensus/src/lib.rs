@@ -38,6 +38,7 @@
 //! Source: Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", ATC 2014;
 //! read index: Ongaro's dissertation, §6.4.
 
+mod audit_log;
 mod ballast;
 mod blocking;
 mod checkpoints;
@@ -66,10 +67,12 @@ mod types;
 mod watched;
 mod wire;
 
+pub use audit_log::{Replayed, replay};
 pub use error::{ConsensusError, ProposeError, ReadError};
 pub use group::{Group, Proposed, Status};
 pub use identity::Identity;
 pub use leadership::Leadership;
+pub use log::Commits;
 pub use members::{MemberStatus, MembersError};
 pub use network::{Alone, Transport, Unreachable};
 pub use restore::{Restore, RestoreError, Restored, restore};

@@ -33,7 +33,13 @@ pub(crate) async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failur
         let lock = files.lock(&settings.dir)?;
         restore::refuse_unfinished(&settings.dir, files.as_ref())?;
         let home = log::open(&settings, &files)?;
-        let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
+        let store = Store::open(
+            &settings.dir,
+            settings.audit_log.as_deref(),
+            settings.table_cache_bytes,
+            files.as_ref(),
+            failure,
+        )?;
         if store.was_repaired() {
             tracing::warn!(
                 "the tables carried no list of free pages, so all of them were read; the next start is quick again"

@@ -83,7 +83,7 @@ async fn once(core: &Core, schedule: &BackupSchedule) {
 
 /// Writes a backup, verifies it, and removes those that are too many; its name and length.
 fn write(disk: &dyn Disk, plan: &BackupSchedule, writer: Writer, now_ms: u64) -> io::Result<(String, u64)> {
-    disk.create_dir_all(&plan.dir)?;
+    api::disk::make_dir(disk, &plan.dir)?;
     for left in disk.list(&plan.dir)?.iter().filter(|name| name.strip_suffix(".tmp").is_some_and(is_ours)) {
         disk.remove(&plan.dir.join(left))?;
     }

@@ -390,6 +390,14 @@ pub enum MetaVerb {
     },
     /// Show how scheduled backups go, and which there are.
     History,
+    /// Apply an audit log to empty tables, or to a backup's, and show the hash of the state that it comes to.
+    Replay {
+        /// The audit log.
+        file: PathBuf,
+        /// A backup to begin with: entries that it has are passed over.
+        #[arg(long, value_name = "BACKUP")]
+        from: Option<PathBuf>,
+    },
     /// Compare every record with every node after a restore, show what is missing, and allow deletes again.
     ///
     /// Objects whose chunks are on no node are listed by name, and so are nodes that do not answer; then the hold stays. Once it is lifted,
@@ -474,6 +482,8 @@ flags! {
         ready_file = "ready-file" as "UP_READY_FILE",
         /// Where backups of the metadata are written by themselves [UP_SNAPSHOT_DIR].
         snapshot_dir = "snapshot-dir" as "UP_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [UP_WAL_PATH].
+        wal_path = "wal-path" as "UP_WAL_PATH",
     }
 }
 
@@ -508,6 +518,8 @@ flags! {
         ready_file = "ready-file" as "COORD_READY_FILE",
         /// Where backups of the metadata are written by themselves [COORD_SNAPSHOT_DIR].
         snapshot_dir = "snapshot-dir" as "COORD_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [COORD_WAL_PATH].
+        wal_path = "wal-path" as "COORD_WAL_PATH",
     }
 }
 
@@ -538,6 +550,8 @@ flags! {
         ready_file = "ready-file" as "EDGE_READY_FILE",
         /// Where backups of the metadata are written by themselves [EDGE_SNAPSHOT_DIR].
         snapshot_dir = "snapshot-dir" as "EDGE_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [EDGE_WAL_PATH].
+        wal_path = "wal-path" as "EDGE_WAL_PATH",
     }
 }
 

@@ -39,6 +39,9 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
         Verb::Meta { verb: MetaVerb::Verify { file } } => meta_verbs::verify(&file, output, &mut out),
         Verb::Meta { verb: MetaVerb::Hash { file: Some(file) } } => meta_verbs::hash(&file, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Replay { file, from } } => {
+            meta_verbs::replay(&file, from.as_deref(), output, &mut out)
+        }
         Verb::Meta { verb: MetaVerb::Restore { from, data_dir, self_url, force } } => {
             let own = self_url.as_deref().map(host_port);
             meta_verbs::restore((&from, &data_dir), own.as_deref(), force, output, &mut out)

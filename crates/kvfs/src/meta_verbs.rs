@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +74,21 @@ pub fn hash(file: &Path, output: Output, out: &mut dyn Write) -> Result<()> {
     let (summary, hash) = read(file)?;
     let (index, hash) = (summary.header.index(), hex(&hash));
     output.write(out, &json!({ "index": index, "hash": hash }), |out, _| writeln!(out, "{hash}  entry {index}"))?;
+    Ok(())
+}
+
+/// Applies an audit log to tables of its own, in a directory that is gone when this returns.
+pub fn replay(file: &Path, from: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<()> {
+    let scratch = std::env::temp_dir().join(format!("kvfs-replay-{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&scratch).with_context(|| format!("making {}", scratch.display()))?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let replayed = consensus::replay(file, from, &scratch, &disk);
+    let removed = std::fs::remove_dir_all(&scratch);
+    let replayed = replayed.with_context(|| format!("replaying {}", file.display()))?;
+    removed.with_context(|| format!("removing {}", scratch.display()))?;
+    let (index, entries, hash) = (replayed.index, replayed.entries, hex(&replayed.hash));
+    let value = json!({ "index": index, "entries": entries, "hash": hash });
+    output.write(out, &value, |out, _| writeln!(out, "{hash}  entry {index}, after {entries} entries"))?;
     Ok(())
 }
 

@@ -192,6 +192,9 @@ impl Plan<'_> {
             ("COORD_GC_INTERVAL", durations::show(loops.gc_every)),
             ("COORD_SWEEP_INTERVAL", durations::show(loops.sweep_every)),
         ];
+        if let Some(path) = &self.settings.audit_log {
+            variables.push(("COORD_WAL_PATH", path.display().to_string()));
+        }
         if let Some(backups) = &loops.backups {
             variables.push(("COORD_SNAPSHOT_DIR", backups.dir.display().to_string()));
             variables.push(("COORD_SNAPSHOT_INTERVAL", durations::show(backups.every)));

@@ -10,8 +10,6 @@ const POINTLESS: &[(&str, &str)] = &[
     ("COORD_TRANSACTIONAL_RAFT", "every commit waits for the log of a majority"),
     ("EDGE_TRANSACTIONAL_RAFT", "every commit waits for the log of a majority"),
     ("EDGE_STRICT_REPL", "every commit waits for the log of a majority"),
-    ("COORD_WAL_PATH", "the metadata's log is always kept, in its directory; an audit log beside it is not built"),
-    ("EDGE_WAL_PATH", "the metadata's log is always kept, in its directory; an audit log beside it is not built"),
     ("COORD_WAL_BATCH_INTERVAL", "commits that wait at the same time share a sync without waiting for a timer"),
     ("EDGE_WAL_BATCH_INTERVAL", "commits that wait at the same time share a sync without waiting for a timer"),
     ("EDGE_DNS_RESET", "nodes are added and removed with `kvfs node`"),

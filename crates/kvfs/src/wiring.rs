@@ -68,9 +68,14 @@ impl Connect for HttpNodes {
     }
 }
 
+/// How a group is kept in `dir`.
+pub fn group_settings(dir: &Path, audit_log: Option<&Path>) -> consensus::Settings {
+    consensus::Settings { audit_log: audit_log.map(Path::to_path_buf), ..consensus::Settings::new(dir) }
+}
+
 /// Opens the consensus group in `dir`: a group of one.
-pub async fn open_group(world: &World, dir: &Path) -> Result<Group> {
-    let settings = consensus::Settings::new(dir);
+pub async fn open_group(world: &World, dir: &Path, audit_log: Option<&Path>) -> Result<Group> {
+    let settings = group_settings(dir, audit_log);
     Group::open(settings, world.disk.clone(), world.clock.clone())
         .await
         .with_context(|| format!("opening the metadata in {}", dir.display()))

@@ -35,6 +35,9 @@ use crate::tables::{FILE, Store};
 /// Bytes looked at, from the end, for the place to cut at; doubled until a whole line is among them.
 const TAIL_BYTES: u64 = 64 << 10;
 
+/// Bytes beyond which no such line is looked for: many times what is applied between two checkpoints.
+const MAX_TAIL_BYTES: u64 = 512 << 20;
+
 /// Bytes read at a time by a replay.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -182,6 +185,11 @@ fn place_to_cut(file: &dyn DiskFile, applied: Option<u64>) -> io::Result<(u64, u
         if let Some(found) = found {
             return Ok(found);
         }
+        if window > MAX_TAIL_BYTES {
+            return Err(damaged(format!(
+                "the last {window} bytes of the audit log hold no entry that the tables have: it belongs to other tables; move it away"
+            )));
+        }
         window = window.saturating_mul(2);
     }
 }
@@ -284,6 +292,16 @@ fn pieces(disk: &dyn Disk, path: &Path, take: &mut dyn FnMut(&[u8]) -> io::Resul
         offset += piece.len() as u64;
     }
     Ok(())
+}
+
+/// What a file of these bytes is cut back to for tables at `applied`: for the fuzz target.
+#[cfg(test)]
+pub(crate) fn cut(bytes: &[u8], applied: u64) -> (Vec<u8>, u64) {
+    let disk = testkit::sim_disk::SimDisk::new(1);
+    api::disk::replace(&disk, Path::new("/log"), bytes).expect("room");
+    let file = disk.open(Path::new("/log")).expect("it is there");
+    let (end, last) = place_to_cut(file.as_ref(), Some(applied)).expect("readable");
+    (bytes[..end as usize].to_vec(), last)
 }
 
 #[cfg(test)]

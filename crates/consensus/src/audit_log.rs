@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::disk::{Disk, DiskFile};
-use domain::utc;
+use domain::timestamp;
 use meta::{Batch, Command};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ impl Line {
             Kind::Members => line.members = Some(decode(&stored.body)?),
             Kind::Commands => {
                 let batch = Batch::decode(&stored.body).map_err(|error| damaged(error.to_string()))?;
-                line.ts = utc::rfc3339(batch.now_ms);
+                line.ts = timestamp::rfc3339(batch.now_ms);
                 line.commands = Some(without_secrets(batch));
             }
         }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use api::disk::Disk;
-use domain::utc;
+use domain::timestamp;
 use meta::TablesMut;
 
 use crate::error::ConsensusError;
@@ -229,7 +229,7 @@ fn exchange(
 
 fn move_aside(dir: &Path, disk: &dyn Disk, now_ms: u64, names: &[String]) -> io::Result<PathBuf> {
     let taken = disk.list(dir)?;
-    let stamp = utc::stamp(now_ms);
+    let stamp = timestamp::stamp(now_ms);
     let free = (0_u32..).map(|n| if n == 0 { format!("{KEPT}{stamp}") } else { format!("{KEPT}{stamp}-{n}") });
     let name = free.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
     let kept = dir.join(name);

@@ -17,7 +17,7 @@ use api::disk::Disk;
 use api::meta_admin::{BackupFile, BackupHistory};
 use bootstrap::durations;
 use consensus::snapshot::{Reader, SnapshotError, Writer};
-use domain::utc;
+use domain::timestamp;
 use tokio::sync::oneshot;
 
 use crate::service::Core;
@@ -87,7 +87,7 @@ fn write(disk: &dyn Disk, plan: &BackupSchedule, writer: Writer, now_ms: u64) ->
     for left in disk.list(&plan.dir)?.iter().filter(|name| name.strip_suffix(".tmp").is_some_and(is_ours)) {
         disk.remove(&plan.dir.join(left))?;
     }
-    let name = format!("{PREFIX}{}-{}{SUFFIX}", utc::stamp(now_ms), writer.header().index());
+    let name = format!("{PREFIX}{}-{}{SUFFIX}", timestamp::stamp(now_ms), writer.header().index());
     let (path, temporary) = (plan.dir.join(&name), plan.dir.join(format!("{name}.tmp")));
     let written = fill(disk, &temporary, writer).and_then(|()| verify(disk, &temporary));
     if written.is_err() {
@@ -166,7 +166,7 @@ pub(crate) async fn history(core: &Core) -> Result<BackupHistory, AdminError> {
         dir: Some(plan.dir.display().to_string()),
         interval: Some(durations::show(plan.every)),
         keep: Some(plan.keep),
-        last_run: runs.last_run_ms.map(utc::rfc3339),
+        last_run: runs.last_run_ms.map(timestamp::rfc3339),
         last_size_bytes: runs.last_bytes,
         last_err: runs.last_error,
         total_runs: runs.total,

@@ -15,8 +15,8 @@ pub mod peer_auth;
 pub mod placement;
 pub mod quorum;
 pub mod record;
+pub mod timestamp;
 pub mod urlkey;
-pub mod utc;
 pub mod view;
 
 pub use id::{ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, Token};

@@ -4,9 +4,10 @@ use api::metadata::{ListQuery, MAX_LIST};
 use axum::Json;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use domain::BucketName;
 use domain::id::hex;
 use domain::record::{ObjectName, ObjectRow};
-use domain::{BucketName, utc};
+use domain::timestamp::rfc3339;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
@@ -73,7 +74,7 @@ fn entry(name: &ObjectName, row: ObjectRow) -> Entry {
         version: row.revision,
         content_type: row.content_type,
         etag: row.etag,
-        created_at: utc::rfc3339(row.created_ms),
+        created_at: rfc3339(row.created_ms),
     }
 }
 

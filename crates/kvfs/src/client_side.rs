@@ -18,8 +18,9 @@ use client::{Http, HttpAdmin, Native, NativeError, TcpConnector};
 use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::args::{ConfigVerb, CoordVerb, MembersVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
+use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
 use crate::{manual, meta_verbs};
 

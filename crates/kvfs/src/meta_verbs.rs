@@ -15,7 +15,7 @@ use cli::progress::Progress;
 use consensus::snapshot::{Block, Reader, SnapshotError, StateHash, Summary};
 use consensus::{Restore, Settings};
 use domain::id::hex;
-use domain::utc;
+use domain::timestamp;
 use serde_json::json;
 
 /// Bytes read at a time.
@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// Streams a backup from a running cluster into `file`: beside it first, and in its place once it is whole, verified and synced.
 pub async fn backup(admin: &dyn MetaAdmin, file: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<()> {
-    let now = utc::stamp(SystemClock::new().wall_ms());
+    let now = timestamp::stamp(SystemClock::new().wall_ms());
     let file = file.map_or_else(|| PathBuf::from(format!("kvfs-meta-snapshot-{now}.kvfs")), Path::to_path_buf);
     let temporary = PathBuf::from(format!("{}.tmp", file.display()));
     let received = receive(admin, &temporary).await;
@@ -111,13 +111,13 @@ pub fn restore(
     let restored = consensus::restore(&Settings::new(dir), &disk, &how, |summary| why_held(summary, now_ms))?;
     let (header, cluster) = (&restored.summary.header, &restored.tables.cluster);
     let value = json!({
-        "data_dir": dir, "from": from, "written": utc::rfc3339(header.written_ms), "kept": restored.kept,
+        "data_dir": dir, "from": from, "written": timestamp::rfc3339(header.written_ms), "kept": restored.kept,
         "cluster_id": format!("{:032x}", cluster.cluster_id), "generation": cluster.generation,
         "index": restored.index, "leases_ended": restored.tables.leases, "uploads_ended": restored.tables.bodies,
         "hold_deletes": cluster.hold_deletes,
     });
     output.write(out, &value, |out, _| {
-        let written = utc::rfc3339(header.written_ms);
+        let written = timestamp::rfc3339(header.written_ms);
         writeln!(out, "{} holds the metadata as of {written}, as generation {}", dir.display(), cluster.generation)?;
         if let Some(kept) = &restored.kept {
             writeln!(out, "what was there before is in {}", kept.display())?;
@@ -131,8 +131,8 @@ pub fn restore(
 fn why_held(summary: &Summary, now_ms: u64) -> String {
     format!(
         "restored {} from a backup of {}: `kvfs meta release-hold` looks for every copy, and then allows deletes again",
-        utc::rfc3339(now_ms),
-        utc::rfc3339(summary.header.written_ms)
+        timestamp::rfc3339(now_ms),
+        timestamp::rfc3339(summary.header.written_ms)
     )
 }
 
@@ -161,14 +161,14 @@ fn show(file: &Path, summary: &Summary, hash: [u8; 32], output: Output, out: &mu
     let members: Vec<_> = header.members();
     let members = members.iter().map(|(id, addr, votes)| json!({ "id": id, "address": addr, "voter": votes }));
     let value = json!({
-        "file": file, "bytes": summary.bytes, "written": utc::rfc3339(header.written_ms),
+        "file": file, "bytes": summary.bytes, "written": timestamp::rfc3339(header.written_ms),
         "cluster_id": format!("{:032x}", header.cluster_id), "generation": header.generation,
         "term": header.term(), "index": header.index(), "members": members.collect::<Vec<_>>(),
         "rows": rows, "sha256": hex(&summary.digest), "state_hash": hex(&hash),
     });
     output.write(out, &value, |out, _| {
         writeln!(out, "{}: whole, {}", file.display(), human(summary.bytes))?;
-        writeln!(out, "written    {}", utc::rfc3339(header.written_ms))?;
+        writeln!(out, "written    {}", timestamp::rfc3339(header.written_ms))?;
         writeln!(out, "cluster    {:032x}, generation {}", header.cluster_id, header.generation)?;
         writeln!(out, "log        term {}, entry {}", header.term(), header.index())?;
         let counts = summary.rows.iter().filter(|(_, count)| **count > 0);

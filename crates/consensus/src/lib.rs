@@ -22,6 +22,7 @@
 //! | a log id is never used twice | opening syncs before it reads; a restarted leader stands for election again ([`Settings::leader_restore`]) |
 //! | the tables match the log | every transaction carries the index it reached (`tables`) |
 //! | reads see all that was answered | read index: a majority confirms the leader, then applied ≥ that index ([`Group::read`]) |
+//! | a restored life never meets the lost one's numbers | log indexes skip far ahead, and the generation is another (`restore`) |
 //! | a broken disk acknowledges nothing | the first failure closes every door (`failure`) |
 //!
 //! # Two homes

@@ -6,6 +6,8 @@ use domain::record::NodeState;
 use domain::view::Health;
 use serde::{Deserialize, Serialize};
 
+use crate::meta_admin::MetaAdmin;
+
 /// A node, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -168,7 +170,7 @@ pub enum AdminError {
 
 /// Administration of a cluster.
 #[async_trait]
-pub trait Admin: Send + Sync + 'static {
+pub trait Admin: MetaAdmin {
     /// The cluster on one screen.
     async fn status(&self) -> Result<ClusterStatus, AdminError>;
     /// Row counts.

@@ -149,6 +149,17 @@ pub enum ChunkError {
         /// What it said.
         reason: String,
     },
+    /// The caller goes by metadata that were replaced: they were restored from a backup since. It may write and delete nothing; a gateway
+    /// learns of the new ones by itself, and a coordinator that says so for long is one of before the restore: stop it.
+    #[error(
+        "asked in the name of metadata generation {named}, and the node obeys generation {obeyed}: they were restored since"
+    )]
+    Superseded {
+        /// The caller's generation.
+        named: u64,
+        /// The node's.
+        obeyed: u64,
+    },
 }
 
 /// Where chunks rest. One node, one directory.
@@ -182,6 +193,9 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Who and how the node is.
     async fn status(&self) -> Result<NodeStatus, ChunkError>;
     /// Stamps an empty directory as `node` of this cluster; repeating it gives the same identity.
+    ///
+    /// With a higher generation than before, the node obeys that one from now on: when this returns, no put, touch or delete in the name of
+    /// a lower one is under way any more, and none will be taken. With a lower one it errs.
     async fn format(&self, cluster_id: u128, generation: u64, node: NodeId) -> Result<NodeIdentity, ChunkError>;
 }
 

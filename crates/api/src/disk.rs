@@ -81,6 +81,20 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     disk.sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
+/// Makes the directory `path` and those above it, and their names durable up to the root of the file system.
+pub fn make_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.create_dir_all(path)?;
+    for above in path.ancestors() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            // Not ours to open, so it was not us who made the name below it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// All bytes of the file at `path`.
 pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;

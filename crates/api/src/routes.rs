@@ -19,6 +19,18 @@ pub const ADMIN_MEMBERS: &str = "/v1/admin/members";
 pub const ADMIN_STATUS: &str = "/v1/admin/status";
 /// Row counts.
 pub const ADMIN_META_INFO: &str = "/v1/admin/meta/info";
+/// All metadata, as a snapshot stream.
+pub const ADMIN_META_SNAPSHOT: &str = "/v1/admin/meta/snapshot";
+/// The state's hash.
+pub const ADMIN_META_HASH: &str = "/v1/admin/meta/hash";
+/// The hold on deletes, and the audit before its end.
+pub const ADMIN_META_HOLD: &str = "/v1/admin/meta/hold";
+/// Begins that audit.
+pub const ADMIN_META_HOLD_AUDIT: &str = "/v1/admin/meta/hold/audit";
+/// Lifts the hold; `?force=1` in spite of what was found.
+pub const ADMIN_META_HOLD_RELEASE: &str = "/v1/admin/meta/hold/release";
+/// Scheduled backups.
+pub const ADMIN_SNAPSHOT_HISTORY: &str = "/v1/admin/snapshot/history";
 /// Data nodes: list, add, remove.
 pub const ADMIN_NODES: &str = "/v1/admin/dns";
 
@@ -39,6 +51,8 @@ pub const HEADER_REQUEST_ID: &str = "x-request-id";
 pub const HEADER_CRC: &str = "x-kvfs-crc32c";
 /// Who leads the coordinators, as a URL: on the refusal of one that does not.
 pub const HEADER_LEADER: &str = "x-coord-leader";
+/// In a query: the metadata generation in whose name a put, touch or delete is asked for. Signed with the target.
+pub const QUERY_GENERATION: &str = "generation";
 /// A chunk's token.
 pub const HEADER_TOKEN: &str = "x-kvfs-token";
 /// The answering directory's incarnation.

@@ -9,6 +9,7 @@ pub mod buckets;
 pub mod client_file;
 pub mod copy;
 pub mod members;
+pub mod meta;
 pub mod objects;
 pub mod output;
 pub mod placement_sim;

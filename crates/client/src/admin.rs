@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
 use crate::ask::{Ask, HttpError, Reply};
+use crate::download::Download;
 use crate::http::Http;
 use crate::metadata::leader_named;
 
@@ -30,8 +31,8 @@ impl HttpAdmin {
     }
 
     /// Asks; whoever does not lead is left for the one it names, and whoever is gone for the next.
-    async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, AdminError> {
-        let ask = ask.header("authorization", format!("Bearer {}", self.token)).patience(PATIENCE);
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, AdminError> {
+        let ask = self.signed(ask);
         let (mut asked, mut reasons) = (Vec::new(), Vec::new());
         let mut next = self.addresses.first().cloned();
         while let Some(address) = next {
@@ -54,23 +55,58 @@ impl HttpAdmin {
         }
         Err(AdminError::Unavailable(reasons.join("; ")))
     }
+
+    /// Asks for a reply that is taken piece by piece: of the first who answers, whether or not it leads.
+    pub(crate) async fn download(&self, ask: Ask) -> Result<Download, AdminError> {
+        let (ask, mut reasons) = (self.signed(ask), Vec::new());
+        for address in &self.addresses {
+            match self.http.download(address, &ask).await {
+                Ok(download) if download.status.is_success() => return Ok(download),
+                Ok(download) => {
+                    let status = download.status;
+                    let refusal = refusal(status, &download.text(4096).await);
+                    if status != StatusCode::SERVICE_UNAVAILABLE {
+                        return Err(refusal);
+                    }
+                    reasons.push(refusal.to_string());
+                }
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        Err(AdminError::Unavailable(reasons.join("; ")))
+    }
+
+    fn signed(&self, ask: Ask) -> Ask {
+        let patience = ask.patience.max(PATIENCE);
+        ask.header("authorization", format!("Bearer {}", self.token)).patience(patience)
+    }
 }
 
 /// What a refusal says.
 fn said(reply: &Reply) -> String {
-    let error = serde_json::from_slice::<serde_json::Value>(&reply.body).ok();
-    error.and_then(|json| json["error"].as_str().map(str::to_string)).unwrap_or_else(|| reply.text())
+    refusal(reply.status, &reply.body).to_string()
 }
 
 fn read<T: DeserializeOwned>(address: &str, reply: &Reply) -> Result<T, AdminError> {
-    match reply.status {
-        status if status.is_success() => serde_json::from_slice(&reply.body)
+    match reply.status.is_success() {
+        true => serde_json::from_slice(&reply.body)
             .map_err(|error| AdminError::Unavailable(format!("{address}: a strange answer: {error}"))),
-        StatusCode::NOT_FOUND => Err(AdminError::NotFound(said(reply))),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(AdminError::Refused(said(reply))),
-        StatusCode::CONFLICT => Err(AdminError::Conflict(said(reply))),
-        status if status.is_client_error() => Err(AdminError::Invalid(said(reply))),
-        _ => Err(AdminError::Unavailable(said(reply))),
+        false => Err(refusal(reply.status, &reply.body)),
+    }
+}
+
+/// The error that a reply stands for.
+fn refusal(status: StatusCode, body: &[u8]) -> AdminError {
+    let json = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = json.and_then(|json| json["error"].as_str().map(str::to_string));
+    let text = || String::from_utf8_lossy(&body[..body.len().min(300)]).trim().replace('\n', " ");
+    let said = said.unwrap_or_else(text);
+    match status {
+        StatusCode::NOT_FOUND => AdminError::NotFound(said),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AdminError::Refused(said),
+        StatusCode::CONFLICT => AdminError::Conflict(said),
+        status if status.is_client_error() => AdminError::Invalid(said),
+        _ => AdminError::Unavailable(said),
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use ::http::{Method, StatusCode};
 use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
-use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN, MEDIA_RECORD};
+use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN, MEDIA_RECORD, QUERY_GENERATION};
 use api::{ChunkError, ChunkStore, NodeStatus};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,12 +24,29 @@ use crate::http::Http;
 pub struct HttpChunkStore {
     http: Http,
     address: String,
+    /// What puts, touches and deletes say by which metadata they go: empty, or `generation=N`.
+    named: String,
 }
 
 impl HttpChunkStore {
     /// The node at `address` (`host:port`), asked through `http`.
     pub fn new(http: Http, address: impl Into<String>) -> Self {
-        Self { http, address: address.into() }
+        Self { http, address: address.into(), named: String::new() }
+    }
+
+    /// The same node, for somebody who goes by this generation of the metadata.
+    pub fn in_the_name_of(mut self, generation: u64) -> Self {
+        self.named = format!("{QUERY_GENERATION}={generation}");
+        self
+    }
+
+    /// `path`, which has a query or none, with the generation.
+    fn named(&self, path: String) -> String {
+        match (self.named.as_str(), path.contains('?')) {
+            ("", _) => path,
+            (named, true) => format!("{path}&{named}"),
+            (named, false) => format!("{path}?{named}"),
+        }
     }
 
     /// Where the node is.
@@ -71,12 +88,13 @@ impl ChunkStore for HttpChunkStore {
         if bytes.len() > MAX_CHUNK_BYTES as usize {
             return Err(ChunkError::Mismatch { id, what: "length: a chunk has at most 16 MiB".into() });
         }
-        let ask = Ask::new(Method::PUT, format!("/chunk/{id}")).header(HEADER_CRC, crc.to_string()).body(bytes);
+        let ask =
+            Ask::new(Method::PUT, self.named(format!("/chunk/{id}"))).header(HEADER_CRC, crc.to_string()).body(bytes);
         self.stored(ask, |status| status == StatusCode::OK).await
     }
 
     async fn touch(&self, id: ChunkId) -> Result<Stored, ChunkError> {
-        self.stored(Ask::new(Method::POST, format!("/chunk/{id}/touch")), |_| true).await
+        self.stored(Ask::new(Method::POST, self.named(format!("/chunk/{id}/touch"))), |_| true).await
     }
 
     async fn get(&self, id: ChunkId, crc: Option<Crc32c>) -> Result<Bytes, ChunkError> {
@@ -114,7 +132,7 @@ impl ChunkStore for HttpChunkStore {
     }
 
     async fn delete(&self, id: ChunkId, token: Token) -> Result<(), ChunkError> {
-        self.send(Ask::new(Method::DELETE, format!("/chunk/{id}?token={token}"))).await.map(drop)
+        self.send(Ask::new(Method::DELETE, self.named(format!("/chunk/{id}?token={token}")))).await.map(drop)
     }
 
     async fn inventory(&self, after: Option<ChunkId>, limit: usize) -> Result<Vec<ChunkId>, ChunkError> {

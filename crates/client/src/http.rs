@@ -13,10 +13,11 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use api::routes::{HEADER_AUTH, HEADER_CRC, HEADER_REQUEST_ID, HEADER_TIME};
 use api::{Clock, request_id};
 use domain::peer_auth::{self, Signed};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
@@ -76,6 +77,13 @@ impl Http {
         }
     }
 
+    /// Sends `ask` once, and gives status and body of the reply when its head is there.
+    pub(crate) async fn begin(&self, address: &str, ask: &Ask) -> Result<(StatusCode, Incoming), HttpError> {
+        let signature = self.sign(address, ask);
+        let (head, body) = answer(&self.0.fresh, address, ask, signature.as_ref()).await?.into_parts();
+        Ok((head.status, body))
+    }
+
     async fn send_signed(&self, address: &str, ask: &Ask, signature: Option<&Signature>) -> Result<Reply, HttpError> {
         match exchange(&self.0.pooled, address, ask, signature).await {
             Err(HttpError::Broken { .. }) if ask.repeatable => exchange(&self.0.fresh, address, ask, signature).await,
@@ -117,17 +125,28 @@ async fn exchange(
     ask: &Ask,
     signature: Option<&Signature>,
 ) -> Result<Reply, HttpError> {
+    let (head, body) = answer(client, address, ask, signature).await?.into_parts();
     let silent = || HttpError::Silent { address: address.to_owned(), waited: ask.patience };
-    let (pieces, progress) = Pieces::of(ask.body.clone());
-    let request = build(address, ask, signature, pieces)?;
-    let answered = patiently(ask.patience, progress, client.request(request)).await.ok_or_else(silent)?;
-    let (head, body) = answered.map_err(|error| explain(address, &error))?.into_parts();
     let body = collect(body, ask.max_reply_bytes, ask.patience).await.map_err(|lost| match lost {
         Lost::Silent => silent(),
         Lost::TooLong => invalid(address, format!("the reply is longer than {} bytes", ask.max_reply_bytes)),
         Lost::Broken(error) => HttpError::Broken { address: address.to_owned(), reason: causes(&error) },
     })?;
     Ok(Reply { status: head.status, headers: head.headers, body })
+}
+
+/// The reply's head, with its body still to come.
+async fn answer(
+    client: &Client<Connecting, Pieces>,
+    address: &str,
+    ask: &Ask,
+    signature: Option<&Signature>,
+) -> Result<Response<Incoming>, HttpError> {
+    let silent = || HttpError::Silent { address: address.to_owned(), waited: ask.patience };
+    let (pieces, progress) = Pieces::of(ask.body.clone());
+    let request = build(address, ask, signature, pieces)?;
+    let answered = patiently(ask.patience, progress, client.request(request)).await.ok_or_else(silent)?;
+    answered.map_err(|error| explain(address, &error))
 }
 
 fn build(

@@ -71,3 +71,19 @@ fn snapshots() {
         assert!(read(&[&written[..12], input].concat()).is_err());
     });
 }
+
+/// Whatever became of an audit log, what is kept of it is whole lines from its beginning, none of them of an entry that the tables lack.
+#[test]
+fn audit_logs() {
+    let line = |seq: u64| format!("{{\"seq\":{seq},\"term\":1,\"ts\":\"\"}}\n");
+    let written: String = (1..9).map(line).collect();
+    check!().with_iterations(EXECUTIONS).for_each(|input: &[u8]| {
+        for bytes in [damage(written.as_bytes(), input), input.to_vec()] {
+            for applied in [0, 4, 8] {
+                let (kept, last) = crate::audit_log::cut(&bytes, applied);
+                assert!(bytes.starts_with(&kept) && last <= applied);
+                assert!(kept.is_empty() || kept.ends_with(b"\n"));
+            }
+        }
+    });
+}

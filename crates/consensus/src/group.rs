@@ -23,8 +23,8 @@ use crate::error::{ConsensusError, ProposeError, ReadError};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::leadership::{Leadership, Ticks, follow};
-use crate::log::LogHome;
 use crate::log::store::LogStore;
+use crate::log::{Commits, LogHome};
 use crate::machine::Machine;
 use crate::network::{Alone, Network, Transport};
 use crate::opening::{self, open_files};
@@ -36,7 +36,7 @@ use crate::transfer::{Receiver, Sender};
 use crate::types::{Raft, TypeConfig};
 use crate::watched::Watched;
 use crate::wire::{Answer, Ask, ClusterKey};
-use crate::{MAX_ENTRY_BYTES, blocking};
+use crate::{MAX_ENTRY_BYTES, blocking, snapshot};
 
 /// The number of the only member of a group of one.
 const ALONE: u64 = 1;
@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<Store>,
     home: Arc<dyn LogHome>,
     disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
     pub(crate) failure: Failure,
     ballast: Ballast,
     settings: Settings,
@@ -209,6 +210,7 @@ impl Group {
             store,
             home,
             disk,
+            clock,
             failure,
             settings,
             member,
@@ -305,6 +307,35 @@ impl Group {
             Ok(Err(_)) => Err(unavailable("the group is shut down".into())),
             Err(_) => Err(unavailable(format!("this member has not applied entry {index} yet"))),
         }
+    }
+
+    /// All tables as a snapshot stream that reflects every proposal that was answered before this was called.
+    ///
+    /// It keeps the tables' pages of this moment until it is dropped.
+    pub async fn backup(&self) -> Result<snapshot::Stream, ReadError> {
+        let writer = snapshot::Writer::new(self.read().await?, self.inner.clock.wall_ms());
+        let writer = writer.map_err(|error| ReadError::Failed(error.to_string()))?;
+        Ok(snapshot::Stream::new(writer, self.inner.disk.clone()))
+    }
+
+    /// The tables as this process has them, whoever leads: for a backup of its own that waits for nobody.
+    pub fn local_backup(&self) -> std::io::Result<snapshot::Writer> {
+        snapshot::Writer::new(self.inner.store.snapshot()?, self.inner.clock.wall_ms())
+    }
+
+    /// The last entry in the audit log; `None` if none is written.
+    pub fn audited(&self) -> Option<u64> {
+        self.inner.store.audited()
+    }
+
+    /// How commits share syncs of the log.
+    pub fn commits(&self) -> Commits {
+        self.inner.home.commits()
+    }
+
+    /// The disk that the group is on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
     }
 
     /// The applied index, as it moves.

@@ -22,6 +22,7 @@
 //! | a log id is never used twice | opening syncs before it reads; a restarted leader stands for election again ([`Settings::leader_restore`]) |
 //! | the tables match the log | every transaction carries the index it reached (`tables`) |
 //! | reads see all that was answered | read index: a majority confirms the leader, then applied ≥ that index ([`Group::read`]) |
+//! | a restored life never meets the lost one's numbers | log indexes skip far ahead, and the generation is another (`restore`) |
 //! | a broken disk acknowledges nothing | the first failure closes every door (`failure`) |
 //!
 //! # Two homes
@@ -38,6 +39,7 @@
 //! Source: Ongaro & Ousterhout, "In Search of an Understandable Consensus Algorithm", ATC 2014;
 //! read index: Ongaro's dissertation, §6.4.
 
+mod audit_log;
 mod ballast;
 mod blocking;
 mod checkpoints;
@@ -56,6 +58,7 @@ mod network;
 mod opening;
 mod proposals;
 mod record;
+mod restore;
 mod running;
 mod seat;
 mod serve;
@@ -67,12 +70,15 @@ mod types;
 mod watched;
 mod wire;
 
+pub use audit_log::{Replayed, replay};
 pub use error::{ConsensusError, ProposeError, ReadError};
 pub use group::{Group, Proposed, Status};
 pub use identity::Identity;
 pub use leadership::Leadership;
+pub use log::Commits;
 pub use members::{MemberStatus, MembersError};
 pub use network::{Alone, Transport, Unreachable};
+pub use restore::{Restore, RestoreError, Restored, restore};
 pub use seat::{Place, Seat};
 pub use settings::{LogKind, Settings};
 pub use tables::Snapshot;

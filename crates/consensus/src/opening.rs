@@ -8,7 +8,6 @@ use api::disk::Disk;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ReadPolicy, SnapshotPolicy};
 
-use crate::blocking;
 use crate::error::ConsensusError;
 use crate::failure::Failure;
 use crate::log::{self, LogHome};
@@ -16,6 +15,7 @@ use crate::record::damaged;
 use crate::settings::Settings;
 use crate::tables::Store;
 use crate::types::{Node, Raft};
+use crate::{blocking, restore};
 
 /// How long a start may take to apply what the log holds. Far above what a checkpoint interval's worth of log needs.
 const RECOVERY: Duration = Duration::from_secs(600);
@@ -31,8 +31,15 @@ pub(crate) async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failur
             files.sync_dir(parent)?;
         }
         let lock = files.lock(&settings.dir)?;
+        restore::refuse_unfinished(&settings.dir, files.as_ref())?;
         let home = log::open(&settings, &files)?;
-        let store = Store::open(&settings.dir, settings.table_cache_bytes, files.as_ref(), failure)?;
+        let store = Store::open(
+            &settings.dir,
+            settings.audit_log.as_deref(),
+            settings.table_cache_bytes,
+            files.as_ref(),
+            failure,
+        )?;
         if store.was_repaired() {
             tracing::warn!(
                 "the tables carried no list of free pages, so all of them were read; the next start is quick again"

@@ -124,6 +124,11 @@ impl Members {
         }
     }
 
+    /// One voter, and nobody else.
+    pub(crate) fn alone(id: u64, address: &str) -> Self {
+        Self { voters: vec![BTreeSet::from([id])], addresses: BTreeMap::from([(id, address.to_string())]) }
+    }
+
     /// Everybody: number, address, and whether they vote.
     pub(crate) fn list(&self) -> Vec<(u64, String, bool)> {
         let votes = |id| self.voters.iter().any(|voters| voters.contains(id));

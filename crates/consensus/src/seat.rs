@@ -31,6 +31,7 @@ use crate::failure::Failure;
 use crate::group::{Group, Member};
 use crate::identity::Identity;
 use crate::network::{self, Transport};
+use crate::restore;
 use crate::settings::Settings;
 use crate::wire::{self, Answer, ClusterKey, Message, Standing};
 
@@ -102,6 +103,7 @@ impl Seat {
 
     fn known(place: &Place) -> io::Result<Option<Identity>> {
         place.disk.create_dir_all(&place.settings.dir)?;
+        restore::refuse_unfinished(&place.settings.dir, place.disk.as_ref())?;
         let known = Identity::read(place.disk.as_ref(), &place.settings.dir)?;
         let mut files = place.disk.list(&place.settings.dir)?.into_iter();
         if known.is_none() && files.any(|name| name == "tables.redb") {

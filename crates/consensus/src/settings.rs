@@ -10,6 +10,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// What the log is kept in.
     pub log: LogKind,
+    /// Where the audit log is written, if one is: JSON lines of what was applied.
+    pub audit_log: Option<PathBuf>,
     /// A full log file gives way to the next at this size. Small files let a purge free disk early.
     pub log_file_bytes: usize,
     /// Entries kept in memory for applying and for followers, by payload.
@@ -51,6 +53,7 @@ impl Settings {
         Self {
             dir: dir.into(),
             log: LogKind::Chunked,
+            audit_log: None,
             log_file_bytes: 16 * MIB,
             log_cache_bytes: 16 * MIB,
             log_keep: Duration::from_secs(15 * 60),

@@ -57,6 +57,7 @@ async fn probe(core: &Arc<Core>, cluster: &ClusterRow, id: NodeId, row: &NodeRow
         incarnation: row.incarnation,
         state: row.state,
         health: Health::Suspect,
+        generation: cluster.generation,
     });
     let answer = match tokio::time::timeout(PROBE_TIMEOUT, store.status()).await {
         Ok(Ok(status)) => Ok(status),
@@ -87,6 +88,11 @@ async fn recognise(
         (None, Some(_)) => return Err("its directory is empty, and was stamped before: its disk was lost".into()),
     };
     belongs(cluster, id, &identity)?;
+    if identity.generation < cluster.generation && status.poisoned.is_none() {
+        let raised = store.format(cluster.cluster_id, cluster.generation, id).await;
+        raised.map_err(|error| format!("it does not take generation {}: {error}", cluster.generation))?;
+        tracing::info!(node = %id, generation = cluster.generation, "data node obeys the restored metadata");
+    }
     match row.incarnation {
         Some(known) if known == identity.incarnation => Ok(()),
         Some(known) => Err(format!("its directory is incarnation {}, {known} is registered", identity.incarnation)),
@@ -104,6 +110,13 @@ fn belongs(cluster: &ClusterRow, id: NodeId, identity: &NodeIdentity) -> Result<
     }
     if identity.node != id {
         return Err(format!("its directory belongs to node {}, this address is {id}", identity.node));
+    }
+    if identity.generation > cluster.generation {
+        return Err(format!(
+            "it obeys generation {} of the metadata and this coordinator has generation {}: the metadata were restored elsewhere, \
+             stop this coordinator",
+            identity.generation, cluster.generation
+        ));
     }
     Ok(())
 }

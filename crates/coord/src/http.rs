@@ -19,7 +19,7 @@ use consensus::Seat;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::Coordinator;
+use crate::{Coordinator, backup_http};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,12 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", routes::ADMIN_MEMBERS, Access::Admin),
     ("GET", routes::ADMIN_STATUS, Access::Admin),
     ("GET", routes::ADMIN_META_INFO, Access::Admin),
+    ("GET", routes::ADMIN_META_SNAPSHOT, Access::Admin),
+    ("GET", routes::ADMIN_META_HASH, Access::Admin),
+    ("GET", routes::ADMIN_META_HOLD, Access::Admin),
+    ("POST", routes::ADMIN_META_HOLD_AUDIT, Access::Admin),
+    ("POST", routes::ADMIN_META_HOLD_RELEASE, Access::Admin),
+    ("GET", routes::ADMIN_SNAPSHOT_HISTORY, Access::Admin),
     ("GET", routes::ADMIN_NODES, Access::Admin),
     ("POST", routes::ADMIN_NODES, Access::Admin),
     ("DELETE", routes::ADMIN_NODES, Access::Admin),
@@ -114,8 +120,12 @@ async fn message(State(seat): State<Seat>, body: Body) -> Response {
     }
 }
 
+/// What every coordinator of several can be asked: the rest only its leader knows, or may do.
+const ANYWHERE: [&str; 4] =
+    [routes::ADMIN_MEMBERS, routes::ADMIN_META_SNAPSHOT, routes::ADMIN_META_HASH, routes::ADMIN_SNAPSHOT_HISTORY];
+
 async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request, next: Next) -> Response {
-    let anywhere = request.uri().path() == routes::ADMIN_MEMBERS && request.method() == axum::http::Method::GET;
+    let anywhere = request.method() == axum::http::Method::GET && ANYWHERE.contains(&request.uri().path());
     match coordinator.elsewhere() {
         Some(leader) if !anywhere => not_leader(leader.as_deref()),
         _ => next.run(request).await,
@@ -158,7 +168,7 @@ pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
 
 /// The admin API at one coordinator of several: it answers while it leads, and says who does otherwise (503 with `X-COORD-LEADER`).
 ///
-/// The list of the coordinators can be had from each of them.
+/// The list of the coordinators and backups can be had from each of them.
 pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router {
     admin_paths(Arc::new(coordinator.clone()))
         .layer(axum::middleware::from_fn_with_state(coordinator, at_the_leader))
@@ -170,6 +180,7 @@ fn admin_paths(admin: Arc<dyn Admin>) -> Router {
         .route(routes::ADMIN_STATUS, get(status))
         .route(routes::ADMIN_META_INFO, get(meta_info))
         .route(routes::ADMIN_MEMBERS, get(list_members).post(change_members))
+        .merge(backup_http::routes())
         .route(routes::ADMIN_NODES, get(list_nodes).post(add_node).delete(remove_node))
         .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
         .with_state(admin)
@@ -258,7 +269,7 @@ async fn remove_node(State(admin): State<Arc<dyn Admin>>, Query(Address { addr }
     }
 }
 
-fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
+pub(crate) fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
     let (situation, error) = match outcome {
         Ok(value) => return Json(value).into_response(),
         Err(error @ AdminError::Invalid(_)) => (Situation::BadRequest, error),
@@ -270,6 +281,6 @@ fn render<T: Serialize>(outcome: Result<T, AdminError>) -> Response {
     failure(situation, &error.to_string())
 }
 
-fn failure(situation: Situation, message: &str) -> Response {
+pub(crate) fn failure(situation: Situation, message: &str) -> Response {
     (situation.answer().0, Json(serde_json::json!({ "error": message }))).into_response()
 }

@@ -5,16 +5,21 @@
 //! hosts it, and so does an edge that has no coordinator to go to; there is one control plane, hosted twice.
 
 mod admin;
+mod backup;
+mod backup_http;
 mod gc;
 mod heartbeat;
+mod hold;
 pub mod http;
 mod leases;
 mod members;
 mod metadata;
 mod reign;
+mod schedule;
 mod service;
 mod sweep;
 mod transport;
 
+pub use schedule::BackupSchedule;
 pub use service::{Coordinator, Settings};
 pub use transport::HttpTransport;

@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::backup::Backups;
+use crate::schedule::{self, BackupSchedule};
 use crate::{gc, reign};
 
 /// What a coordinator may be told.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub sweep_every: Duration,
     /// Free bytes below which what adds rows is refused.
     pub reserve_bytes: u64,
+    /// Backups of the metadata that this coordinator writes by itself.
+    pub backups: Option<BackupSchedule>,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             gc_delay: Duration::from_secs(3600),
             sweep_every: Duration::from_secs(600),
             reserve_bytes: 128 << 20,
+            backups: None,
         }
     }
 }
@@ -59,7 +64,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct Coordinator {
     pub(crate) core: Arc<Core>,
-    _reigns: Arc<JoinSet<()>>,
+    _loops: Arc<JoinSet<()>>,
 }
 
 /// What requests and loops share.
@@ -73,6 +78,7 @@ pub(crate) struct Core {
     pub reign: watch::Sender<Option<u64>>,
     pub probes: Mutex<BTreeMap<NodeId, Probe>>,
     pub gc: Mutex<GcReport>,
+    pub backups: Backups,
     /// The disk is nearly full: what adds rows is refused.
     pub full: AtomicBool,
 }
@@ -112,14 +118,16 @@ impl Coordinator {
             reign: watch::Sender::new(None),
             probes: Mutex::default(),
             gc: Mutex::default(),
+            backups: Backups::default(),
             full: AtomicBool::new(false),
         });
         if core.group.is_alone() {
             reign::begin(&core, &*entropy, core.group.leadership().term).await?;
         }
-        let mut reigns = JoinSet::new();
-        reigns.spawn(reign::run(core.clone(), entropy));
-        Ok(Self { core, _reigns: Arc::new(reigns) })
+        let mut loops = JoinSet::new();
+        loops.spawn(reign::run(core.clone(), entropy));
+        loops.spawn(schedule::run(core.clone()));
+        Ok(Self { core, _loops: Arc::new(loops) })
     }
 
     /// The consensus group beneath.
@@ -229,6 +237,7 @@ impl Core {
             addr: row.addr,
             incarnation: row.incarnation,
             state: row.state,
+            generation: cluster.generation,
         };
         let nodes: Vec<_> = rows.into_iter().map(view).collect();
         self.view.send_if_modified(|known| {

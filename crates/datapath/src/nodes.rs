@@ -15,7 +15,7 @@ use crate::hedges::Hedges;
 
 /// Makes the way to a node: a client for its address, or the node itself if it lives in this process.
 pub trait Connect: Send + Sync + 'static {
-    /// A store that speaks to `node`. Called once for each node and address; must not block.
+    /// A store that speaks to `node`. Called once for each node, address and generation; must not block.
     fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore>;
 }
 
@@ -34,6 +34,7 @@ pub struct Nodes {
 /// One node: how to reach it, and how it went so far.
 pub(crate) struct Peer {
     pub addr: String,
+    generation: u64,
     pub store: Arc<dyn ChunkStore>,
     pub experience: Experience,
 }
@@ -58,10 +59,11 @@ impl Nodes {
     pub(crate) fn peer(&self, node: &NodeView) -> Arc<Peer> {
         let mut known = self.known.lock();
         match known.get(&node.id) {
-            Some(peer) if peer.addr == node.addr => peer.clone(),
+            Some(peer) if (&peer.addr, peer.generation) == (&node.addr, node.generation) => peer.clone(),
             _ => {
                 let peer = Arc::new(Peer {
                     addr: node.addr.clone(),
+                    generation: node.generation,
                     store: self.connect.connect(node),
                     experience: Experience::default(),
                 });

@@ -300,7 +300,15 @@ mod tests {
             store.put(chunk.id, chunk.crc, bytes.clone()).await.unwrap();
             let (name, addr) = (format!("dn{id}"), String::new());
             let (state, health) = (NodeState::In, Health::Up);
-            nodes.push(NodeView { id: NodeId(id), name, addr, incarnation: Some(Incarnation(1)), state, health });
+            nodes.push(NodeView {
+                id: NodeId(id),
+                name,
+                addr,
+                incarnation: Some(Incarnation(1)),
+                state,
+                health,
+                generation: 1,
+            });
         }
         let (_sender, view) = watch::channel(Arc::new(ClusterView { nodes, ..Default::default() }));
         let nodes = Nodes::new(view, Arc::new(InMemory(stores.clone())));

@@ -56,6 +56,7 @@ impl Cluster {
                 incarnation: Some(identity.incarnation),
                 state: NodeState::In,
                 health: Health::Up,
+                generation: 1,
             });
         }
         let (view, receiver) = watch::channel(Arc::new(ClusterView { nodes, ..Default::default() }));

@@ -108,7 +108,8 @@ mod tests {
     use std::time::Duration;
 
     use api::admin::{ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
-    use api::{Admin, AdminError};
+    use api::meta_admin::{BackupHistory, BackupStream, HoldAudit, StateHash};
+    use api::{Admin, AdminError, MetaAdmin};
     use async_trait::async_trait;
     use client::{Http, Native, TcpConnector};
     use domain::ChunkId;
@@ -138,6 +139,33 @@ mod tests {
     }
 
     struct PaperAdmin(u64);
+
+    #[async_trait]
+    impl MetaAdmin for PaperAdmin {
+        async fn backup(&self) -> Result<Box<dyn BackupStream>, AdminError> {
+            Err(AdminError::Unavailable("made of paper".into()))
+        }
+
+        async fn backup_history(&self) -> Result<BackupHistory, AdminError> {
+            Ok(BackupHistory::default())
+        }
+
+        async fn hold(&self) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
+        }
+
+        async fn audit_hold(&self) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
+        }
+
+        async fn release_hold(&self, _: bool) -> Result<HoldAudit, AdminError> {
+            Ok(HoldAudit::default())
+        }
+
+        async fn state_hash(&self) -> Result<StateHash, AdminError> {
+            Err(AdminError::Unavailable("made of paper".into()))
+        }
+    }
 
     #[async_trait]
     impl Admin for PaperAdmin {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::chunk_store::{Held, Stored};
-use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN};
+use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN, QUERY_GENERATION};
 use api::{ChunkError, ChunkStore, Clock};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
@@ -88,7 +88,13 @@ fn health(node: &Node, uptime: Duration) -> Response {
 }
 
 /// `PUT /chunk/{id}`: makes the body durable.
-async fn put_chunk(State(node): State<Node>, Named(id): Named, request: Request) -> Result<Response, Failure> {
+async fn put_chunk(
+    State(node): State<Node>,
+    Named(id): Named,
+    query: Parameters,
+    request: Request,
+) -> Result<Response, Failure> {
+    let node = named(&node, &query)?;
     let given = wire::crc(request.headers())?;
     let (bytes, share) = wire::body(&node, request, u64::from(MAX_CHUNK_BYTES)).await?;
     let crc = match given {
@@ -106,8 +112,8 @@ async fn put_chunk(State(node): State<Node>, Named(id): Named, request: Request)
 }
 
 /// `POST /chunk/{id}/touch`: draws a new token.
-async fn touch_chunk(State(node): State<Node>, Named(id): Named) -> Result<Response, Failure> {
-    let stored = node.touch(id).await?;
+async fn touch_chunk(State(node): State<Node>, Named(id): Named, query: Parameters) -> Result<Response, Failure> {
+    let stored = named(&node, &query)?.touch(id).await?;
     Ok((vouch(stored), Json(json!({"dn": name(&node), "status": "touched"}))).into_response())
 }
 
@@ -141,7 +147,7 @@ async fn head_chunk(State(node): State<Node>, Named(id): Named) -> Result<Respon
 async fn delete_chunk(State(node): State<Node>, Named(id): Named, query: Parameters) -> Result<Response, Failure> {
     let expected = "the chunk's present token, such as 3.17, as HEAD or /chunks/stat gives it: \
                     a put or touch since then draws another one, and the chunk stays";
-    node.delete(id, query.need("token", expected)?).await?;
+    named(&node, &query)?.delete(id, query.need("token", expected)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -229,6 +235,11 @@ async fn format(State(node): State<Node>, form: Form, request: Request) -> Resul
         .map_err(|error| Failure::bad(format!("format takes a record, which `kvfs node add` sends: {error}")))?;
     let identity = node.format(cluster_id, generation, id).await?;
     Ok(form.reply(&identity, || json!({"dn": name(&node), "incarnation": identity.incarnation.to_string()})))
+}
+
+/// The node, for a caller who may have said by which generation of the metadata it goes.
+fn named(node: &Node, query: &Parameters) -> Result<Node, Failure> {
+    Ok(node.in_the_name_of(query.get(QUERY_GENERATION, "a number: the metadata generation that the caller goes by")?))
 }
 
 fn name(node: &Node) -> String {

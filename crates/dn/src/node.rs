@@ -55,6 +55,8 @@ pub struct Node {
     writes: Arc<Budget>,
     reads: Arc<Budget>,
     stripes: Arc<[Arc<Mutex<()>>]>,
+    /// The metadata generation in whose name this handle's user asks, if it says.
+    named: Option<u64>,
 }
 
 impl Node {
@@ -78,7 +80,14 @@ impl Node {
             writes: Budget::new(options.write_budget_bytes),
             reads: Budget::new(options.read_budget_bytes),
             stripes: (0..STRIPES).map(|_| Arc::default()).collect(),
+            named: None,
         })
+    }
+
+    /// The same node, for somebody who goes by this generation of the metadata: puts, touches and deletes are refused once the node
+    /// obeys a higher one.
+    pub fn in_the_name_of(&self, generation: Option<u64>) -> Self {
+        Self { named: generation, ..self.clone() }
     }
 
     /// Who this node is, if its directory is stamped.
@@ -116,9 +125,10 @@ impl Node {
         share: Share,
     ) -> Result<Stored, ChunkError> {
         check_incoming(id, crc, &bytes)?;
-        let turn = self.turn(&id).await;
+        let (turn, named) = (self.turn(&id).await, self.named);
         self.job(move |store| {
             let _until_done = (turn, share);
+            store.obey(named)?;
             store.put(id, &bytes)
         })
         .await
@@ -191,9 +201,10 @@ impl ChunkStore for Node {
     }
 
     async fn touch(&self, id: ChunkId) -> Result<Stored, ChunkError> {
-        let turn = self.turn(&id).await;
+        let (turn, named) = (self.turn(&id).await, self.named);
         self.job(move |store| {
             let _until_done = turn;
+            store.obey(named)?;
             store.touch(id)
         })
         .await
@@ -220,9 +231,10 @@ impl ChunkStore for Node {
     }
 
     async fn delete(&self, id: ChunkId, token: Token) -> Result<(), ChunkError> {
-        let turn = self.turn(&id).await;
+        let (turn, named) = (self.turn(&id).await, self.named);
         self.job(move |store| {
             let _until_done = turn;
+            store.obey(named)?;
             store.delete(id, token)
         })
         .await
@@ -253,6 +265,14 @@ impl ChunkStore for Node {
     }
 
     async fn format(&self, cluster_id: u128, generation: u64, node: NodeId) -> Result<NodeIdentity, ChunkError> {
-        self.job(move |store| store.format(cluster_id, generation, node)).await
+        let before = self.identity().map(|identity| identity.generation);
+        let identity = self.job(move |store| store.format(cluster_id, generation, node)).await?;
+        if before.is_some_and(|before| before < identity.generation) {
+            // Whoever was let in under the generation before holds a stripe: taking each of them once waits for all.
+            for stripe in self.stripes.iter() {
+                drop(stripe.lock().await);
+            }
+        }
+        Ok(identity)
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Memory: about 100 bytes a chunk.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -126,10 +127,10 @@ impl FilesStore {
     pub fn format(&self, cluster_id: u128, generation: u64, node: NodeId) -> Result<NodeIdentity, ChunkError> {
         let _one_at_a_time = self.formatting.lock();
         if let Ok(known) = self.identity() {
-            return match (known.cluster_id, known.node) == (cluster_id, node) {
-                true => Ok(known),
-                false => Err(other_node(known, cluster_id, node)),
-            };
+            if (known.cluster_id, known.node) != (cluster_id, node) {
+                return Err(other_node(known, cluster_id, node));
+            }
+            return self.raise(known, generation);
         }
         self.poison.check()?;
         let incarnation = Incarnation(self.entropy.u64());
@@ -140,6 +141,30 @@ impl FilesStore {
         self.write_stamp(&identity).map_err(|trouble| self.explain(trouble))?;
         self.believe(identity, ids);
         Ok(identity)
+    }
+
+    /// Obeys `generation` from now on, durably. Whoever is past [`obey`](Self::obey) already is for the caller to wait for.
+    fn raise(&self, known: NodeIdentity, generation: u64) -> Result<NodeIdentity, ChunkError> {
+        match generation.cmp(&known.generation) {
+            Ordering::Less => Err(ChunkError::Superseded { named: generation, obeyed: known.generation }),
+            Ordering::Equal => Ok(known),
+            Ordering::Greater => {
+                self.poison.check()?;
+                let identity = NodeIdentity { generation, ..known };
+                self.write_stamp(&identity).map_err(|trouble| self.explain(trouble))?;
+                self.state.lock().identity = Some(identity);
+                Ok(identity)
+            }
+        }
+    }
+
+    /// Errs if `named` is a generation of the metadata before the one that this node obeys.
+    pub fn obey(&self, named: Option<u64>) -> Result<(), ChunkError> {
+        let obeyed = self.identity()?.generation;
+        match named.filter(|named| *named < obeyed) {
+            Some(named) => Err(ChunkError::Superseded { named, obeyed }),
+            None => Ok(()),
+        }
     }
 
     /// Makes `bytes`, already checked against their CRC-32C, durable under `id`.

@@ -39,6 +39,7 @@ pub fn situation(error: &ChunkError) -> (StatusCode, &'static str) {
         ChunkError::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk"),
         ChunkError::Unreachable { .. } => (StatusCode::GATEWAY_TIMEOUT, "unreachable"),
         ChunkError::Refused { .. } => (StatusCode::UNAUTHORIZED, "refused"),
+        ChunkError::Superseded { .. } => (StatusCode::CONFLICT, "superseded"),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod peer_auth;
 pub mod placement;
 pub mod quorum;
 pub mod record;
+pub mod timestamp;
 pub mod urlkey;
 pub mod view;
 

@@ -32,6 +32,8 @@ pub struct NodeView {
     pub state: NodeState,
     /// How its probes go.
     pub health: Health,
+    /// The metadata generation in whose name it is asked: the view's own.
+    pub generation: u64,
 }
 
 /// The nodes of the cluster at one moment.
@@ -77,6 +79,7 @@ mod tests {
             incarnation: stamped.then_some(Incarnation(7)),
             state,
             health: Health::Down,
+            generation: 1,
         };
         let view = ClusterView {
             nodes: vec![

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use domain::BucketName;
+use domain::timestamp::rfc3339;
 
 use crate::auth::query_pairs;
-use crate::list::timestamp;
 use crate::reply::Failure;
 use crate::router::Edge;
 
@@ -32,7 +32,7 @@ pub(crate) async fn list(edge: &Edge, parts: &Parts) -> Result<Response, Failure
     let next = buckets.last().filter(|_| buckets.len() == MAX_BUCKETS).map(|(name, _)| name.to_string());
     let entries: Vec<_> = buckets
         .iter()
-        .map(|(name, row)| serde_json::json!({ "name": name.as_str(), "created_at": timestamp(row.created_ms) }))
+        .map(|(name, row)| serde_json::json!({ "name": name.as_str(), "created_at": rfc3339(row.created_ms) }))
         .collect();
     Ok(Json(serde_json::json!({ "buckets": entries, "next": next })).into_response())
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::meta_args::MetaVerb;
 use crate::settings::SettingsError;
 use anyhow::Result;
 use bootstrap::settings::{Problem, Sources};
@@ -291,7 +292,7 @@ Examples:
         #[arg(long = "break")]
         sabotage: bool,
     },
-    /// Metadata: info.
+    /// Metadata: back up, verify, restore, count.
     Meta {
         /// What to do.
         #[command(subcommand)]
@@ -396,13 +397,6 @@ pub enum ConfigVerb {
     },
 }
 
-/// Verbs about metadata.
-#[derive(Subcommand)]
-pub enum MetaVerb {
-    /// Count rows.
-    Info,
-}
-
 /// A process's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -450,6 +444,10 @@ flags! {
         replicas = "replicas" as "UP_REPLICAS",
         /// Written once the store has put and got something through its own listener [UP_READY_FILE].
         ready_file = "ready-file" as "UP_READY_FILE",
+        /// Where backups of the metadata are written by themselves [UP_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "UP_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [UP_WAL_PATH].
+        wal_path = "wal-path" as "UP_WAL_PATH",
     }
 }
 
@@ -482,6 +480,10 @@ flags! {
         self_url = "self-url" as "COORD_SELF_URL",
         /// Written with the address once it serves [COORD_READY_FILE].
         ready_file = "ready-file" as "COORD_READY_FILE",
+        /// Where backups of the metadata are written by themselves [COORD_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "COORD_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [COORD_WAL_PATH].
+        wal_path = "wal-path" as "COORD_WAL_PATH",
     }
 }
 
@@ -510,6 +512,10 @@ flags! {
         skip_auth = "skip-auth" as "EDGE_SKIP_AUTH",
         /// Written with the address once it serves [EDGE_READY_FILE].
         ready_file = "ready-file" as "EDGE_READY_FILE",
+        /// Where backups of the metadata are written by themselves [EDGE_SNAPSHOT_DIR].
+        snapshot_dir = "snapshot-dir" as "EDGE_SNAPSHOT_DIR",
+        /// Where the audit log is written: JSON lines of all changes [EDGE_WAL_PATH].
+        wal_path = "wal-path" as "EDGE_WAL_PATH",
     }
 }
 

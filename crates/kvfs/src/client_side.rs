@@ -16,12 +16,14 @@ use cli::objects::{PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
 use client::{Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
+use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, MetaVerb, NodeVerb, Reach, Role, Verb};
+use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, NodeVerb, Reach, Role, Verb};
 use crate::home::default_client_file;
-use crate::manual;
+use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
+use crate::{manual, meta_verbs};
 
 /// Carries a client's verb out.
 pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
@@ -37,6 +39,15 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Verify { file } } => meta_verbs::verify(&file, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Hash { file: Some(file) } } => meta_verbs::hash(&file, output, &mut out),
+        Verb::Meta { verb: MetaVerb::Replay { file, from } } => {
+            meta_verbs::replay(&file, from.as_deref(), output, &mut out)
+        }
+        Verb::Meta { verb: MetaVerb::Restore { from, data_dir, self_url, force } } => {
+            let own = self_url.as_deref().map(host_port);
+            meta_verbs::restore((&from, &data_dir), own.as_deref(), force, output, &mut out)
+        }
         Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
             administer(verb, reach, output, &mut out).await
         }
@@ -104,6 +115,14 @@ async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Wri
         Verb::Node { verb: NodeVerb::List } => cli::admin::node_list(&admin, output, out).await,
         Verb::Coord { verb: Some(CoordVerb::Members { verb }), .. } => members(verb, &admin, output, out).await,
         Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::Backup { out: file } } => {
+            meta_verbs::backup(&admin, file.as_deref(), output, out).await
+        }
+        Verb::Meta { verb: MetaVerb::Hash { .. } } => cli::meta::hash(&admin, output, out).await,
+        Verb::Meta { verb: MetaVerb::ReleaseHold { force } } => {
+            cli::meta::release_hold(&admin, force, output, out).await
+        }
+        Verb::Meta { verb: MetaVerb::History } => cli::meta::history(&admin, output, out).await,
         _ => cli::admin::status(&admin, output, out).await,
     }
 }
@@ -260,8 +279,13 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     {
         return 2;
     }
-    if let Some(consensus::ConsensusError::Poisoned { .. }) = error.downcast_ref() {
+    if let Some(ConsensusError::Poisoned { .. }) = error.downcast_ref() {
         return api::poison::EXIT_POISONED;
+    }
+    match error.downcast_ref::<RestoreError>() {
+        Some(RestoreError::Directory(ConsensusError::Poisoned { .. })) => return api::poison::EXIT_POISONED,
+        Some(RestoreError::Occupied { .. }) => return 4,
+        _ => {}
     }
     if error.downcast_ref::<crate::processes::Poisoned>().is_some() {
         return api::poison::EXIT_POISONED;

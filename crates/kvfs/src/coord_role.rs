@@ -30,7 +30,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let world = World::real();
     let server = Server::bind(&settings.addr).await?;
     let secret = common.cluster_secret.as_ref();
-    let hosting = Hosting::open(&world, &settings.data_dir, settings.member.as_ref(), secret).await?;
+    let hosting =
+        Hosting::open(&world, (&settings.data_dir, settings.audit_log.as_deref()), settings.member.as_ref(), secret)
+            .await?;
     let health = hosting.health();
     let late = Late::new({
         let health = health.clone();
@@ -68,6 +70,7 @@ async fn take_up(settings: &Coord, world: &World, hosting: &Hosting, metrics: &M
     let loops = coord::Settings { url_key, ..settings.coord.clone() };
     let coordinator = start_coordinator(world, group, connect, loops).await?;
     measure::coordinator(metrics, Arc::new(coordinator.clone()));
+    measure::log(metrics, coordinator.group().clone());
     late.arrived(Front::coordinator(coordinator, admin_auth(common), common.cluster_secret.clone(), world).router());
     Ok(())
 }

@@ -11,7 +11,7 @@ use coord::HttpTransport;
 use coord::http::{AskHealth, Health, raft_router};
 
 use crate::settings::Member;
-use crate::wiring::{World, open_group};
+use crate::wiring::{World, group_settings, open_group};
 
 /// The coordinator's part of the log.
 #[derive(Clone)]
@@ -23,11 +23,16 @@ pub enum Hosting {
 }
 
 impl Hosting {
-    /// Opens what `dir` holds. A group of one is recovered before this returns.
-    pub async fn open(world: &World, dir: &Path, member: Option<&Member>, secret: Option<&Secret>) -> Result<Self> {
-        let Some(member) = member else { return Ok(Self::Alone(open_group(world, dir).await?)) };
+    /// Opens what `dir` holds, with an audit log if one is wanted. A group of one is recovered before this returns.
+    pub async fn open(
+        world: &World,
+        (dir, audit_log): (&Path, Option<&Path>),
+        member: Option<&Member>,
+        secret: Option<&Secret>,
+    ) -> Result<Self> {
+        let Some(member) = member else { return Ok(Self::Alone(open_group(world, dir, audit_log).await?)) };
         let place = Place {
-            settings: consensus::Settings::new(dir),
+            settings: group_settings(dir, audit_log),
             own: member.own.clone(),
             peers: member.peers.clone(),
             transport: Arc::new(HttpTransport(world.http(secret))),

@@ -12,6 +12,8 @@ mod hosting;
 mod late;
 mod manual;
 mod measure;
+mod meta_args;
+mod meta_verbs;
 mod processes;
 mod reference_settings;
 mod settings;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::{Admin, ChunkStore};
 use bootstrap::metrics::{Gauge, Metrics};
+use consensus::Group;
 use domain::view::Health;
 use objects::Objects;
 
@@ -66,6 +67,25 @@ pub fn coordinator(metrics: &Metrics, admin: Arc<dyn Admin>) {
             });
             set(&state, numbers);
         }
+    });
+}
+
+/// A coordinator's log: how far it is, and how commits share its syncs.
+pub fn log(metrics: &Metrics, group: Group) {
+    let last = metrics.gauge("kvfs_wal_last_seq", "Last entry of the metadata's log");
+    let batch = metrics.gauge("kvfs_wal_batch_size", "Writes to the log that its last sync covered");
+    let lag = metrics.gauge("kvfs_wal_durable_lag_seconds", "How long the oldest write waits that is not synced yet");
+    let audited = metrics.gauge("kvfs_audit_log_last_seq", "Last entry of the audit log, where one is written");
+    metrics.before_each_scrape(move || {
+        let commits = group.commits();
+        last.set(group.status().last_log);
+        batch.set(commits.last_batch);
+        lag.set(commits.oldest_waiting.as_secs());
+        match group.audited() {
+            Some(seq) => audited.set(seq),
+            None => audited.unknown(),
+        }
+        std::future::ready(())
     });
 }
 

@@ -184,18 +184,23 @@ impl Plan<'_> {
 
     fn coordinator(&self) -> Recipe {
         let loops = &self.settings.coord;
-        self.recipe(
-            "coordinator",
-            "coord",
-            vec![
-                ("COORD_ADDR", format!("127.0.0.1:{}", self.ports.coordinator)),
-                ("COORD_DATA_DIR", self.home.meta().display().to_string()),
-                ("COORD_DNS", self.ports.node_addresses()),
-                ("COORD_GC_DELAY", durations::show(loops.gc_delay)),
-                ("COORD_GC_INTERVAL", durations::show(loops.gc_every)),
-                ("COORD_SWEEP_INTERVAL", durations::show(loops.sweep_every)),
-            ],
-        )
+        let mut variables = vec![
+            ("COORD_ADDR", format!("127.0.0.1:{}", self.ports.coordinator)),
+            ("COORD_DATA_DIR", self.home.meta().display().to_string()),
+            ("COORD_DNS", self.ports.node_addresses()),
+            ("COORD_GC_DELAY", durations::show(loops.gc_delay)),
+            ("COORD_GC_INTERVAL", durations::show(loops.gc_every)),
+            ("COORD_SWEEP_INTERVAL", durations::show(loops.sweep_every)),
+        ];
+        if let Some(path) = &self.settings.audit_log {
+            variables.push(("COORD_WAL_PATH", path.display().to_string()));
+        }
+        if let Some(backups) = &loops.backups {
+            variables.push(("COORD_SNAPSHOT_DIR", backups.dir.display().to_string()));
+            variables.push(("COORD_SNAPSHOT_INTERVAL", durations::show(backups.every)));
+            variables.push(("COORD_SNAPSHOT_KEEP", backups.keep.to_string()));
+        }
+        self.recipe("coordinator", "coord", variables)
     }
 
     fn gateway(&self) -> Recipe {

@@ -39,6 +39,8 @@ pub struct Up {
     pub objects: objects::Settings,
     /// The coordinator's loops.
     pub coord: coord::Settings,
+    /// Where the audit log is written, if one is.
+    pub audit_log: Option<PathBuf>,
     /// Bytes each node keeps free.
     pub reserve_bytes: Option<u64>,
 }
@@ -82,6 +84,8 @@ pub struct Coord {
     pub ready_file: Option<PathBuf>,
     /// The loops.
     pub coord: coord::Settings,
+    /// Where the audit log is written, if one is.
+    pub audit_log: Option<PathBuf>,
     /// Secrets.
     pub common: Common,
     /// The first URL key's secret.
@@ -105,6 +109,8 @@ pub struct Edge {
     pub objects: objects::Settings,
     /// A hosted coordinator's loops.
     pub coord: coord::Settings,
+    /// Where a hosted coordinator's audit log is written, if one is.
+    pub audit_log: Option<PathBuf>,
     /// Let everybody in.
     pub skip_auth: bool,
     /// Secrets.
@@ -126,6 +132,7 @@ pub fn up(sources: Sources) -> Read<Up> {
     let reserve_bytes = optional_bytes(&mut reader, "UP_RESERVE_BYTES");
     let objects = objects(&mut reader, "UP");
     let mut coord = coord_loops(&mut reader, "UP", Duration::from_secs(5));
+    let audit_log = audit_log(&mut reader, "UP");
     coord.nodes = (1..=nodes).map(node_name).collect();
     if !(1..=100).contains(&nodes) {
         reader.problem("UP_NODES", &nodes.to_string(), "a number of data nodes, 1 to 100");
@@ -133,7 +140,7 @@ pub fn up(sources: Sources) -> Read<Up> {
         let remedy = format!("at most the number of data nodes, which is {nodes}: raise --nodes or lower --replicas");
         reader.problem("UP_REPLICAS", &objects.copies.to_string(), &remedy);
     }
-    let settings = Up { addr, data_dir, nodes, ready_file, objects, coord, reserve_bytes };
+    let settings = Up { addr, data_dir, nodes, ready_file, objects, coord, audit_log, reserve_bytes };
     finish(reader, settings)
 }
 
@@ -169,12 +176,13 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     let data_dir = directory(&mut reader, "COORD_DATA_DIR", "./coord-data");
     let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
     let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
+    let audit_log = audit_log(&mut reader, "COORD");
     coord.nodes = addresses(&mut reader, "COORD_DNS");
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
     let common = common(&mut reader, &addr, "COORD_ADDR");
     let member = member(&mut reader, "COORD");
     reference_settings::warn("COORD", &mut reader);
-    finish(reader, Coord { member, addr, data_dir, ready_file, coord, common, url_secret })
+    finish(reader, Coord { member, addr, data_dir, ready_file, coord, audit_log, common, url_secret })
 }
 
 /// Reads the settings of a gateway.
@@ -186,6 +194,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
     let objects = objects(&mut reader, "EDGE");
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
+    let audit_log = audit_log(&mut reader, "EDGE");
     coord.nodes = addresses(&mut reader, "EDGE_DNS");
     let skip_auth = reader.flag("EDGE_SKIP_AUTH", false);
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
@@ -212,8 +221,19 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     let unbuilt = ["EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
     refuse_unbuilt(&mut reader, &unbuilt);
     reference_settings::warn("EDGE", &mut reader);
-    let settings =
-        Edge { addr, coord_urls, member, data_dir, ready_file, objects, coord, skip_auth, common, url_secret };
+    let settings = Edge {
+        addr,
+        coord_urls,
+        member,
+        data_dir,
+        ready_file,
+        objects,
+        coord,
+        audit_log,
+        skip_auth,
+        common,
+        url_secret,
+    };
     finish(reader, settings)
 }
 
@@ -295,10 +315,14 @@ fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
 
 fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Settings {
     let defaults = coord::Settings::default();
+    let backups = backups(reader, role);
+    // What a backup refers to must outlive it for a while.
+    let gc_delay = if backups.is_some() { defaults.gc_delay } else { gc_delay };
     coord::Settings {
         gc_every: reader.duration(&format!("{role}_GC_INTERVAL"), defaults.gc_every),
         gc_delay: reader.duration(&format!("{role}_GC_DELAY"), gc_delay),
         sweep_every: reader.duration(&format!("{role}_SWEEP_INTERVAL"), defaults.sweep_every),
+        backups,
         ..defaults
     }
 }
@@ -323,6 +347,24 @@ fn member(reader: &mut Reader, role: &str) -> Option<Member> {
             None
         }
     }
+}
+
+/// Scheduled backups of the metadata; none without a directory, or with an interval of 0.
+fn backups(reader: &mut Reader, role: &str) -> Option<coord::BackupSchedule> {
+    let dir = reader.text(&format!("{role}_SNAPSHOT_DIR"), "");
+    let every = reader.duration(&format!("{role}_SNAPSHOT_INTERVAL"), Duration::from_secs(3600));
+    let keep: u32 = reader.parse(&format!("{role}_SNAPSHOT_KEEP"), 7, "a number of backups, at least 1");
+    if keep == 0 {
+        reader.problem(&format!("{role}_SNAPSHOT_KEEP"), "0", "a number of backups, at least 1");
+    }
+    let dir = std::path::absolute(&dir).ok().filter(|_| !dir.is_empty() && !every.is_zero())?;
+    Some(coord::BackupSchedule { dir, every, keep })
+}
+
+/// The audit log's file, as an absolute path.
+fn audit_log(reader: &mut Reader, role: &str) -> Option<PathBuf> {
+    let path = reader.text(&format!("{role}_WAL_PATH"), "");
+    std::path::absolute(&path).ok().filter(|_| !path.is_empty())
 }
 
 /// Where to listen: `host:port`, or `:port` for all interfaces.

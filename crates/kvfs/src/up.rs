@@ -96,7 +96,8 @@ impl Store {
             Ok::<_, anyhow::Error>((name, node))
         });
         let meta = home.meta();
-        let (nodes, group) = tokio::try_join!(try_join_all(open), open_group(world, &meta))?;
+        let (nodes, group) =
+            tokio::try_join!(try_join_all(open), open_group(world, &meta, settings.audit_log.as_deref()))?;
         let nodes: BTreeMap<_, _> = nodes.into_iter().collect();
         for (name, node) in &nodes {
             warn_if_poisoned(name.clone(), node);
@@ -131,6 +132,7 @@ impl Store {
         let metrics = Metrics::new();
         measure::gateway(&metrics, &self.objects);
         measure::coordinator(&metrics, Arc::new(self.coordinator.clone()));
+        measure::log(&metrics, self.coordinator.group().clone());
         let (auth, clock) = (Auth::UrlKey(self.keys.clone()), world.clock.clone());
         let edge = Edge { objects: self.objects.clone(), auth, clock, counts: Counts::register(&metrics) };
         let admin = Arc::new(self.coordinator.clone());

@@ -53,7 +53,7 @@ pub struct LocalNodes {
 impl Connect for LocalNodes {
     fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
         match self.nodes.get(&node.name) {
-            Some(local) => Arc::new(local.clone()),
+            Some(local) => Arc::new(local.in_the_name_of(Some(node.generation))),
             None => self.others.connect(node),
         }
     }
@@ -64,13 +64,18 @@ pub struct HttpNodes(pub Http);
 
 impl Connect for HttpNodes {
     fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
-        Arc::new(HttpChunkStore::new(self.0.clone(), node.addr.clone()))
+        Arc::new(HttpChunkStore::new(self.0.clone(), node.addr.clone()).in_the_name_of(node.generation))
     }
 }
 
+/// How a group is kept in `dir`.
+pub fn group_settings(dir: &Path, audit_log: Option<&Path>) -> consensus::Settings {
+    consensus::Settings { audit_log: audit_log.map(Path::to_path_buf), ..consensus::Settings::new(dir) }
+}
+
 /// Opens the consensus group in `dir`: a group of one.
-pub async fn open_group(world: &World, dir: &Path) -> Result<Group> {
-    let settings = consensus::Settings::new(dir);
+pub async fn open_group(world: &World, dir: &Path, audit_log: Option<&Path>) -> Result<Group> {
+    let settings = group_settings(dir, audit_log);
     Group::open(settings, world.disk.clone(), world.clock.clone())
         .await
         .with_context(|| format!("opening the metadata in {}", dir.display()))

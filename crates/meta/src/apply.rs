@@ -127,7 +127,7 @@ impl Machine<'_> {
     }
 
     /// Removes a lease, its replies, and moves what was under construction beneath it to the trash.
-    fn close_lease(&mut self, id: LogPosition) -> Result<Reply, StorageError> {
+    pub(crate) fn close_lease(&mut self, id: LogPosition) -> Result<Reply, StorageError> {
         if self.lease(id)?.is_none() {
             return Ok(Reply::LeaseGone);
         }

@@ -20,8 +20,10 @@ pub mod keys;
 mod machine;
 pub mod objects;
 pub mod query;
+mod restore;
 pub mod tables;
 
 pub use apply::apply;
 pub use command::{Batch, Command, Reply};
+pub use restore::{Restored, restore};
 pub use tables::{Row, StorageError, Table, Tables, TablesMut};

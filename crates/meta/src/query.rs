@@ -133,6 +133,23 @@ pub fn garbage(
     rows.iter().map(|(key, _)| keys::parse_garbage(key).ok_or_else(|| damaged_key(Table::Garbage))).collect()
 }
 
+/// At most `limit` chunk records after the row `after`, and where the next page begins.
+#[expect(clippy::type_complexity, reason = "a page: its rows, and where the next one begins")]
+pub fn chunk_page(
+    tables: &dyn Tables,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<(ClassId, ChunkId, ChunkRow)>, Option<Vec<u8>>), StorageError> {
+    let from = after.map_or_else(Vec::new, |key| [key, &[0]].concat());
+    let rows = tables.scan(Table::Chunks, &from, &[], limit)?;
+    let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone())).flatten();
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (class, id) = keys::parse_chunk(&key).ok_or_else(|| damaged_key(Table::Chunks))?;
+        Ok((class, id, decode(Table::Chunks, &value)?))
+    };
+    Ok((rows.into_iter().map(parse).collect::<Result<_, _>>()?, next))
+}
+
 /// The references of at most `limit` extents after the row `after`: a page of a mark pass, and where the next begins.
 pub fn mark_page(
     tables: &dyn Tables,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use api::chunk_store::Held;
+use api::chunk_store::{Held, NodeIdentity};
 use api::{ChunkError, ChunkStore};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -83,6 +83,12 @@ async fn unformatted_stores_refuse<S: Subject>(subject: S) {
     assert!(matches!(store.format(7, 1, NodeId(4)).await, Err(ChunkError::NotThisNode { .. })), "another node");
     assert!(matches!(store.format(8, 1, NodeId(3)).await, Err(ChunkError::NotThisNode { .. })), "another cluster");
     assert_eq!(store.status().await.expect("status").identity, Some(identity));
+
+    let raised = store.format(7, 3, NodeId(3)).await.expect("restored metadata are obeyed");
+    assert_eq!(raised, NodeIdentity { generation: 3, ..identity }, "nothing else changes");
+    let older = store.format(7, 2, NodeId(3)).await;
+    assert_eq!(older, Err(ChunkError::Superseded { named: 2, obeyed: 3 }));
+    assert_eq!(store.status().await.expect("status").identity, Some(raised));
 }
 
 async fn puts_are_idempotent_and_reads_verified<S: Subject>(subject: S) {

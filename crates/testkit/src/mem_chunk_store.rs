@@ -265,7 +265,12 @@ impl ChunkStore for MemChunkStore {
         let known = self.state.lock().identity;
         match known {
             None => Ok(self.stamp(cluster_id, generation, node)),
-            Some(known) if (known.cluster_id, known.node) == (cluster_id, node) => Ok(known),
+            Some(known) if (known.cluster_id, known.node) == (cluster_id, node) => {
+                if generation < known.generation {
+                    return Err(ChunkError::Superseded { named: generation, obeyed: known.generation });
+                }
+                Ok(*self.state.lock().identity.insert(NodeIdentity { generation, ..known }))
+            }
             Some(known) => Err(ChunkError::NotThisNode { reason: format!("this is {}", known.node) }),
         }
     }

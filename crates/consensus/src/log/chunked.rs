@@ -20,8 +20,9 @@ use raft_log::api::raft_log_writer::RaftLogWriter;
 use raft_log::codeq::{Decode, Encode};
 use raft_log::{Callback, RaftLog};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::{Bounds, Done, LogHome, closed};
+use super::{Bounds, Commits, Done, LogHome, closed};
 use crate::record::{Ballot, Kind, Position, Stored, damaged};
 use crate::settings::Settings;
 
@@ -45,6 +46,17 @@ struct Waiting {
     under_way: bool,
     closed: bool,
     done: Vec<Done>,
+    /// When the oldest write of the flush under way began to wait, and the oldest of those behind it.
+    since: (Option<Instant>, Option<Instant>),
+    last_batch: u64,
+}
+
+impl Waiting {
+    /// What the next flush covers.
+    fn next(&mut self) -> Vec<Done> {
+        self.since = (self.since.1, None);
+        std::mem::take(&mut self.done)
+    }
 }
 
 impl ChunkedLog {
@@ -74,11 +86,12 @@ impl ChunkedLog {
         let batch = {
             let mut waiting = self.flushes.state.lock();
             waiting.done.push(done);
+            waiting.since.1.get_or_insert_with(Instant::now);
             if waiting.under_way {
                 return;
             }
             waiting.under_way = true;
-            std::mem::take(&mut waiting.done)
+            waiting.next()
         };
         self.flush(log.as_mut(), batch);
     }
@@ -106,7 +119,7 @@ async fn follow_up(log: Weak<ChunkedLog>, flushes: Arc<Flushes>) {
             if waiting.closed {
                 return;
             }
-            std::mem::take(&mut waiting.done)
+            waiting.next()
         };
         this.flush(log.as_mut(), batch);
     }
@@ -127,6 +140,7 @@ impl Callback for Flushed {
 impl Flushed {
     /// A flush writes and syncs, and its error does not say which of them failed: so a full disk is taken for a failed sync too.
     fn tell(&mut self, result: &io::Result<()>) {
+        let batch = self.done.len() as u64;
         for done in std::mem::take(&mut self.done) {
             done(result.as_ref().map(|_| ()).map_err(|error| match error.kind() {
                 io::ErrorKind::NotConnected => closed(),
@@ -134,6 +148,7 @@ impl Flushed {
             }));
         }
         let mut waiting = self.flushes.state.lock();
+        (waiting.last_batch, waiting.since.0) = (batch, None);
         match waiting.done.is_empty() {
             true => waiting.under_way = false,
             false => self.flushes.next.notify_one(),
@@ -199,6 +214,15 @@ impl LogHome for ChunkedLog {
             }
         }
         Ok(found)
+    }
+
+    fn commits(&self) -> Commits {
+        let waiting = self.flushes.state.lock();
+        let oldest = waiting.since.0.or(waiting.since.1);
+        Commits {
+            last_batch: waiting.last_batch,
+            oldest_waiting: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
     }
 
     fn file_bytes(&self) -> u64 {

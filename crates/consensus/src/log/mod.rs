@@ -20,6 +20,7 @@ mod suite;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::disk::Disk;
 
@@ -34,6 +35,15 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 pub(crate) struct Bounds {
     pub(crate) purged: Option<Position>,
     pub(crate) last: Option<Position>,
+}
+
+/// How commits share syncs of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// Writes that the last sync made durable together; 0 before the first.
+    pub last_batch: u64,
+    /// For how long the oldest write has waited that is not durable yet; zero if none waits.
+    pub oldest_waiting: Duration,
 }
 
 /// A place where the log lives. The caller makes no more writes once one has failed ([`store`] sees to it). Writes are carried out in call order; each is durable when its `done` is called with `Ok`.
@@ -52,6 +62,8 @@ pub(crate) trait LogHome: Send + Sync + 'static {
     fn purge(&self, upto: Position, done: Done);
     /// Entries with `from` ≤ index < `to`, in order; stops early, but not before the first, once they exceed `bytes`.
     fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<Stored>>;
+    /// How commits share syncs.
+    fn commits(&self) -> Commits;
     /// Size of the log's files in bytes.
     fn file_bytes(&self) -> u64;
     /// Lets go of files and locks; every later call is an error.

@@ -31,7 +31,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Option<tempfile::TempDir>> for 
         disk.create_dir_all(dir).unwrap();
         let failure = Failure::new(dir, disk.clone());
         let log = super::open(&settings, &disk).unwrap();
-        let store = Arc::new(Store::open(dir, 1 << 20, disk.as_ref(), failure.clone()).unwrap());
+        let store = Arc::new(Store::open(dir, None, 1 << 20, disk.as_ref(), failure.clone()).unwrap());
         let machine = Machine::new(store, disk, settings, failure.clone(), Arc::new(Notify::new()));
         Ok((home, LogStore::new(log, failure), machine))
     }

@@ -3,29 +3,56 @@
 use std::io;
 use std::ops::Bound;
 
+use domain::codec;
+use domain::urlkey::UrlKey;
 use meta::Table;
 use sha2::{Digest, Sha256};
 
+use super::Block;
 use crate::tables::Snapshot;
 
-/// SHA-256 over every row of every table, in order, with lengths between them.
+/// SHA-256 over every row of every table, in order: table, key and value, each with its length before it.
 ///
-/// What the tables reflect (log position, membership) is not in it: a replay reaches the same state under another log. Costs a read
-/// of everything; blocks.
+/// The secret of a URL key counts by its own digest, so that a state without secrets, replayed from an audit log, has the same hash. What
+/// the tables reflect (log position, membership) is not in it: a replay reaches the same state under another log.
+#[derive(Clone, Debug, Default)]
+pub struct StateHash(Sha256);
+
+impl StateHash {
+    /// The hash of no rows yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the rows of a block, which must come in a stream's order.
+    pub fn block(&mut self, block: &Block<'_>) {
+        block.rows().for_each(|(key, value)| self.row(block.table, key, value));
+    }
+
+    /// The hash of all rows so far.
+    pub fn finish(&self) -> [u8; 32] {
+        self.0.clone().finalize().into()
+    }
+
+    fn row(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        let without_secret = (table == Table::UrlKeys).then(|| codec::decode::<UrlKey>(value).ok()).flatten();
+        let without_secret = without_secret.map(|key| codec::encode(&key.fingerprinted()));
+        let value = without_secret.as_deref().unwrap_or(value);
+        for part in [table.name().as_bytes(), key, value] {
+            self.0.update((part.len() as u64).to_le_bytes());
+            self.0.update(part);
+        }
+    }
+}
+
+/// The hash of all that `rows` says. Costs a read of everything; blocks.
 pub fn state_hash(rows: &Snapshot) -> io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
+    let mut hash = StateHash::new();
     for table in Table::ALL {
-        hash.update([table.name().len() as u8]);
-        hash.update(table.name());
         rows.visit(table, Bound::Unbounded, &mut |key, value| {
-            for part in [key, value] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
+            hash.row(table, key, value);
             true
         })?;
-        // No row begins like this: a length of all ones.
-        hash.update([0xff; 8]);
     }
-    Ok(hash.finalize().into())
+    Ok(hash.finish())
 }

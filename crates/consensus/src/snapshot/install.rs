@@ -55,9 +55,21 @@ impl Installer {
     }
 
     /// Checks that the stream was whole, and makes the file durable under its temporary name.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn finish(self) -> Result<(Ready, Summary), SnapshotError> {
+        self.finish_with(|summary, _| Ok(summary.header.applied.clone()))
+    }
+
+    /// The same with a change of the rows in between, which says what they reflect then.
+    pub(crate) fn finish_with(
+        self,
+        change: impl FnOnce(&Summary, &mut dyn TablesMut) -> io::Result<Applied>,
+    ) -> Result<(Ready, Summary), SnapshotError> {
         let summary = self.reader.finish()?;
-        let applied = summary.header.applied.clone();
+        let mut transaction = self.database.begin_write().map_err(io::Error::other)?;
+        transaction.set_durability(Durability::None).map_err(io::Error::other)?;
+        let applied = change(&summary, &mut Writer::new(&transaction))?;
+        transaction.commit().map_err(io::Error::other)?;
         tables::seal(self.database, &applied)?;
         let path = self.dir.join(NEW_FILE);
         tables::make_durable(&path, self.disk.as_ref())?;

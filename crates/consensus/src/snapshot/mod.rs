@@ -36,9 +36,9 @@
 
 mod format;
 mod hash;
-// Complete and tested before the two who call it: the transfer to a member, and a restore.
 mod install;
 mod read;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -47,8 +47,8 @@ mod write;
 pub(crate) use tests::sample;
 
 pub use format::{Header, SnapshotError, Summary};
-pub use hash::state_hash;
-#[cfg_attr(not(test), allow(unused_imports))]
+pub use hash::{StateHash, state_hash};
 pub(crate) use install::{Installer, Ready};
 pub use read::{Block, Reader};
+pub use stream::Stream;
 pub use write::Writer;

@@ -52,7 +52,7 @@ fn store_of(disk: &SimDisk, rows: &MemTables, index: u64) -> Store {
 }
 
 fn open(disk: &SimDisk) -> Store {
-    Store::open(Path::new(DIR), CACHE, disk, failure(disk)).unwrap()
+    Store::open(Path::new(DIR), None, CACHE, disk, failure(disk)).unwrap()
 }
 
 fn blocks(store: &Store) -> Vec<bytes::Bytes> {

@@ -24,11 +24,12 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 use tokio::sync::watch;
 
+use crate::audit_log::AuditLog;
 use crate::failure::Failure;
 use crate::record::{Applied, Kind, Members, Stored, damaged, decode};
 use crate::snapshot::Ready;
-use file::{FILE, create};
-pub(crate) use file::{NEW_FILE, empty, make_durable, open, read_applied, seal};
+use file::create;
+pub(crate) use file::{FILE, NEW_FILE, empty, make_durable, open, read_applied, seal};
 pub use rows::Snapshot;
 pub(crate) use rows::Writer;
 use rows::{Definition, Retired};
@@ -50,6 +51,8 @@ pub(crate) struct Store {
     dirty: AtomicBool,
     applied: watch::Sender<u64>,
     repaired: bool,
+    /// Told of every entry that was applied.
+    audit_log: Option<AuditLog>,
     failure: Failure,
 }
 
@@ -75,7 +78,13 @@ struct State {
 
 impl Store {
     /// Opens the tables in `dir`, or makes them. Blocks.
-    pub(crate) fn open(dir: &Path, cache_bytes: usize, disk: &dyn Disk, failure: Failure) -> io::Result<Self> {
+    pub(crate) fn open(
+        dir: &Path,
+        audit_log: Option<&Path>,
+        cache_bytes: usize,
+        disk: &dyn Disk,
+        failure: Failure,
+    ) -> io::Result<Self> {
         let path = dir.join(FILE);
         let names = disk.list(dir)?;
         if names.iter().any(|name| name == NEW_FILE) {
@@ -87,7 +96,9 @@ impl Store {
         disk.sync_dir(dir)?;
         let (database, repaired) = open(&path, cache_bytes, disk, &failure)?;
         let applied = read_applied(&database)?;
+        let open_audit = |path| AuditLog::open(path, applied.last.map(|last| last.index), disk, failure.clone());
         Ok(Self {
+            audit_log: audit_log.map(open_audit).transpose()?,
             dirty_bytes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             applied: watch::Sender::new(applied.index()),
@@ -105,6 +116,9 @@ impl Store {
         let _writing = self.writing.lock();
         let result = self.apply_in_transaction(entries);
         let (applied, replies) = self.failure.noting("applying entries", result)?;
+        if let Some(audit_log) = &self.audit_log {
+            self.failure.noting("writing the audit log", audit_log.append(entries))?;
+        }
         self.dirty_bytes.fetch_add(entries.iter().map(|entry| entry.body.len() as u64).sum(), Ordering::Relaxed);
         self.dirty.store(true, Ordering::Release);
         let index = applied.index();
@@ -128,6 +142,9 @@ impl Store {
     pub(crate) fn checkpoint(&self) -> io::Result<Applied> {
         self.failure.check()?;
         let _writing = self.writing.lock();
+        if let Some(audit_log) = &self.audit_log {
+            audit_log.sync()?;
+        }
         let result = self.durable_commit();
         self.failure.noting("checkpointing the tables", result)
     }
@@ -208,6 +225,11 @@ impl Store {
         self.applied.subscribe()
     }
 
+    /// The last entry in the audit log, if there is one.
+    pub(crate) fn audited(&self) -> Option<u64> {
+        self.audit_log.as_ref().map(AuditLog::last)
+    }
+
     /// Log payload applied since the last checkpoint, in bytes; `None` if nothing was applied.
     pub(crate) fn unsaved_bytes(&self) -> Option<u64> {
         self.dirty.load(Ordering::Acquire).then(|| self.dirty_bytes.load(Ordering::Relaxed))
@@ -224,6 +246,18 @@ impl Store {
 
     fn file(&self) -> io::Result<File> {
         self.file.read().clone().ok_or_else(|| io::Error::other("the tables are closed"))
+    }
+}
+
+/// redb makes all that was applied durable when it is dropped. The audit log must not be behind it; if it cannot be synced, the failure keeps
+/// redb from writing.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(audit_log) = &self.audit_log
+            && self.failure.check().is_ok()
+        {
+            let _ = audit_log.sync();
+        }
     }
 }
 
@@ -275,7 +309,7 @@ mod tests {
 
     fn open(disk: &SimDisk) -> Store {
         let failure = Failure::new(Path::new("/"), std::sync::Arc::new(disk.clone()));
-        Store::open(Path::new("/"), 1 << 20, disk, failure).unwrap()
+        Store::open(Path::new("/"), None, 1 << 20, disk, failure).unwrap()
     }
 
     /// What a crash takes back is exactly what came after the checkpoint, rows and index alike, and no start reads all pages.

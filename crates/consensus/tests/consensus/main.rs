@@ -1,5 +1,6 @@
 //! The group as its users see it: on a real directory and on a disk that forgets, through crashes, faults and restarts.
 
+mod audit_logs;
 mod common;
 mod crashes;
 mod disk_full;
@@ -8,5 +9,6 @@ mod group_commit;
 mod leader_restore;
 mod reads;
 mod restarts;
+mod restores;
 mod several;
 mod town;

@@ -5,5 +5,6 @@ mod auth;
 mod conformance;
 mod crash;
 mod faults;
+mod generations;
 mod support;
 mod wire;

@@ -1,5 +1,6 @@
 //! The binary, from outside: raw requests to a real `kvfs up`, and the command line as a person types it.
 
+mod backups;
 mod command_line;
 mod demos;
 mod native_api;

@@ -47,6 +47,19 @@ fn gateways_with_and_without_a_coordinator_of_their_own() {
         assert_eq!(json["nodes"].as_array().unwrap().len(), 3, "{status:?}");
     }
 
+    // A backup is streamed through a gateway as well as from the coordinator itself.
+    for (file, address) in [("edge.kvfs", &edges[0].address), ("coord.kvfs", &coord.address)] {
+        let taken = run(address, &["meta", "backup", "--out", file, "--output", "json"]);
+        let verified = run(address, &["meta", "verify", file, "--output", "json"]);
+        let rows = |output: &std::process::Output| {
+            let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            json["rows"]["objects"].as_u64()
+        };
+        assert_eq!((rows(&taken), rows(&verified)), (Some(1), Some(1)), "{taken:?} {verified:?}");
+    }
+    let strange = kvfs(dir).args(["meta", "backup", "--endpoint", &coord.address]).output().unwrap();
+    assert_eq!(strange.status.code(), Some(4), "without the token: {strange:?}");
+
     let fourth = node(dir, "dn4");
     let added = run(&edges[1].address, &["node", "add", &fourth.address]);
     assert!(added.status.success(), "{added:?}");

@@ -79,9 +79,13 @@ impl Store {
     }
 
     pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
+        Self::start_with(dir, arguments, &[])
+    }
+
+    pub fn start_with(dir: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut all = vec!["up", "--addr", "127.0.0.1:0"];
         all.extend(arguments);
-        let up = Running::start(dir.path(), "up", &all, &[]);
+        let up = Running::start(dir.path(), "up", &all, variables);
         let secret = |name: &str| std::fs::read_to_string(dir.path().join("kvfs-data/secrets").join(name)).unwrap();
         let (url, admin) = (secret("urlkey"), secret("admin-token"));
         Self { dir, up, secret: url, admin }

@@ -432,3 +432,52 @@ fn plans_of_an_earlier_term_are_refused() {
     assert_eq!(run(&mut cluster, Some(5), 5), [Reply::Done, Reply::Done]);
     assert_eq!(held(&cluster).as_deref(), Some("planned"));
 }
+
+/// A new life after a restore: nobody's leases and uploads, nothing dangling, nothing deleted before somebody has looked.
+#[test]
+fn a_restore_begins_a_new_life() {
+    let mut cluster = Cluster::new();
+    cluster.put("kept", b"abc").unwrap();
+    let building = match cluster.change(Change::BeginBody { class: CLASS }).unwrap() {
+        Outcome::Body(body) => body,
+        other => panic!("{other:?}"),
+    };
+    cluster.change(Change::Append { body: building, extent: 0, chunks: written(b"cde") }).unwrap();
+    cluster.put("gone", b"x").unwrap();
+    cluster.change(Change::DeleteObject { name: name("gone"), when: Precondition::default() }).unwrap();
+    cluster.open_lease();
+    assert_eq!(cluster.tables.count(Table::Uploads), Ok(1));
+
+    let before = query::cluster(&cluster.tables).unwrap().unwrap();
+    cluster.index += 1000;
+    let restored = meta::restore(&mut cluster.tables, cluster.index, "look first".into()).unwrap();
+    assert_eq!((restored.leases, restored.bodies), (2, 1));
+    assert_eq!((restored.cluster.generation, restored.cluster.cluster_id), (before.generation + 1, before.cluster_id));
+    assert_eq!(query::cluster(&cluster.tables).unwrap(), Some(restored.cluster));
+    for table in [Table::Leases, Table::Sessions, Table::Uploads] {
+        assert_eq!(cluster.tables.count(table), Ok(0), "{table:?}");
+    }
+    assert_eq!(audit::audit(&cluster.tables), Ok(Vec::new()));
+    assert_eq!(cluster.letters("kept"), Some(b"abc".to_vec()));
+    let session = Session { lease: cluster.lease, request: 99, lowest: 0 };
+    let change = put("late", NewBody::Whole(written(b"z")), 1);
+    let late = cluster.run(Command::Change { session, change });
+    assert_eq!(late, Reply::Changed(Err(Refusal::LeaseGone)), "who lived before the restore commits nothing");
+
+    for body in query::trash(&cluster.tables, 10).unwrap() {
+        while cluster.run(Command::EmptyTrash { body }) == Reply::More {}
+    }
+    assert_eq!(audit::audit(&cluster.tables), Ok(Vec::new()));
+    let chunks: Vec<_> = query::garbage(&cluster.tables, u64::MAX >> 16, 100).unwrap();
+    let chunks: Vec<_> = chunks.into_iter().map(|(since, class, id)| (class, id, since)).collect();
+    assert_eq!(chunks.len(), 3, "d, e and x");
+    let held = cluster.run(Command::ForgetChunks { barrier: 0, chunks: chunks.clone() });
+    assert_eq!(held, Reply::Refused("deletes are on hold: look first".into()));
+    cluster.run(Command::HoldDeletes { reason: None });
+    assert!(
+        matches!(cluster.run(Command::ForgetChunks { barrier: 0, chunks }), Reply::Forgotten(gone) if gone.len() == 3)
+    );
+
+    let unfounded = meta::restore(&mut MemTables::default(), 1, String::new());
+    assert!(unfounded.unwrap_err().to_string().contains("never founded"));
+}

@@ -25,30 +25,27 @@ pub(crate) type Files = (Box<dyn Send + Sync>, Arc<dyn LogHome>, Arc<Store>);
 /// Locks the directory, then opens the log and the tables.
 pub(crate) async fn open_files(settings: &Settings, disk: &Arc<dyn Disk>, failure: &Failure) -> std::io::Result<Files> {
     let (settings, files, failure) = (settings.clone(), disk.clone(), failure.clone());
-    let job = move || {
-        files.create_dir_all(&settings.dir)?;
-        if let Some(parent) = settings.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            files.sync_dir(parent)?;
-        }
-        let lock = files.lock(&settings.dir)?;
-        restore::refuse_unfinished(&settings.dir, files.as_ref())?;
-        let home = log::open(&settings, &files)?;
-        let store = Store::open(
-            &settings.dir,
-            settings.audit_log.as_deref(),
-            settings.table_cache_bytes,
-            files.as_ref(),
-            failure,
-        )?;
-        if store.was_repaired() {
-            tracing::warn!(
-                "the tables carried no list of free pages, so all of them were read; the next start is quick again"
-            );
-        }
-        whole(home.as_ref(), &store)?;
-        Ok((lock, home, Arc::new(store)))
-    };
-    blocking::run(disk, job).await
+    blocking::run(disk, move || open(&settings, &files, &failure)).await
+}
+
+/// The same, here and now.
+pub(crate) fn open(settings: &Settings, files: &Arc<dyn Disk>, failure: &Failure) -> std::io::Result<Files> {
+    files.create_dir_all(&settings.dir)?;
+    if let Some(parent) = settings.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        files.sync_dir(parent)?;
+    }
+    let lock = files.lock(&settings.dir)?;
+    restore::refuse_unfinished(&settings.dir, files.as_ref())?;
+    let home = log::open(settings, files)?;
+    let (audit_log, cache) = (settings.audit_log.as_deref(), settings.table_cache_bytes);
+    let store = Store::open(&settings.dir, audit_log, cache, files.as_ref(), failure.clone())?;
+    if store.was_repaired() {
+        tracing::warn!(
+            "the tables carried no list of free pages, so all of them were read; the next start is quick again"
+        );
+    }
+    whole(home.as_ref(), &store)?;
+    Ok((lock, home, Arc::new(store)))
 }
 
 /// Errs if the tables and the log do not fit together.

@@ -39,6 +39,10 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
+        Verb::Coord {
+            verb: Some(CoordVerb::Members { verb: MembersVerb::Recover { data_dir, self_url, accept_loss } }),
+            ..
+        } => meta_verbs::recover(&data_dir, &host_port(&self_url), accept_loss, output, &mut out),
         Verb::Meta { verb: MetaVerb::Verify { file } } => meta_verbs::verify(&file, output, &mut out),
         Verb::Meta { verb: MetaVerb::Hash { file: Some(file) } } => meta_verbs::hash(&file, output, &mut out),
         Verb::Meta { verb: MetaVerb::Replay { file, from } } => {
@@ -133,6 +137,7 @@ async fn members(verb: MembersVerb, admin: &HttpAdmin, output: Output, out: &mut
         MembersVerb::Add { addr, promote } => cli::members::add(admin, &addr, promote, output, out).await,
         MembersVerb::Promote { member } => cli::members::promote(admin, &member, output, out).await,
         MembersVerb::Remove { member } => cli::members::remove(admin, &member, output, out).await,
+        MembersVerb::Recover { .. } => bail!("recovering is done on a directory"),
         MembersVerb::Replace { old, new } => cli::members::replace(admin, &old, &new, output, out).await,
     }
 }

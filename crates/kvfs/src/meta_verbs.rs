@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::{Clock, Disk, MetaAdmin};
+use api::{AdminError, Clock, Disk, MetaAdmin};
 use bootstrap::{RealDisk, SystemClock};
 use cli::Output;
 use cli::output::human;
@@ -124,6 +124,41 @@ pub fn restore(
         }
         writeln!(out, "next: start the coordinator on it, then run `kvfs meta release-hold`")?;
         writeln!(out, "until that is done nothing is deleted on any node")
+    })?;
+    Ok(())
+}
+
+/// Makes a survivor of a lost majority the only coordinator of a new generation.
+pub fn recover(dir: &Path, own: &str, accepted: bool, output: Output, out: &mut dyn Write) -> Result<()> {
+    if !accepted {
+        let price = "what was acknowledged and did not reach this survivor is gone for ever";
+        return Err(AdminError::Invalid(format!("{price}; say --accept-loss if it is so")).into());
+    }
+    // What a coordinator keeps is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let now_ms = SystemClock::new().wall_ms();
+    let recovered = consensus::recover(&Settings::new(dir), &disk, own, now_ms, |_| {
+        let when = timestamp::rfc3339(now_ms);
+        format!(
+            "recovered {when} from one coordinator: `kvfs meta release-hold` looks for every copy, and then allows deletes again"
+        )
+    })?;
+    let cluster = &recovered.tables.cluster;
+    let value = json!({
+        "data_dir": dir, "cluster_id": format!("{:032x}", cluster.cluster_id), "generation": cluster.generation,
+        "index": recovered.index, "kept": recovered.kept, "hold_deletes": cluster.hold_deletes,
+    });
+    output.write(out, &value, |out, _| {
+        writeln!(out, "{} is the only coordinator now, of generation {}", dir.display(), cluster.generation)?;
+        if let Some(kept) = &recovered.kept {
+            writeln!(out, "what was there before is in {}", kept.display())?;
+        }
+        writeln!(
+            out,
+            "next: start it, empty the others' directories, and take them in: kvfs coord members add ADDR --promote"
+        )?;
+        writeln!(out, "until `kvfs meta release-hold` is done nothing is deleted on any node")
     })?;
     Ok(())
 }

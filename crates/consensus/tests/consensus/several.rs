@@ -256,3 +256,58 @@ fn a_directory_without_identity_is_refused() {
         assert!(refused.to_string().contains("start it as it was"), "{refused}");
     });
 }
+
+/// Two of three are lost for good. The third becomes a group of its own, with everything it had; others join it, and the lost ones are nobody's.
+#[test]
+fn a_survivor_begins_a_new_generation() {
+    use std::sync::Arc;
+    let town_life = || {
+        life(async {
+            let town = Town::default();
+            let seats = town.founded().await;
+            let groups = groups(&seats).await;
+            let all: Vec<_> = groups.iter().collect();
+            let found = meta::Command::Found { cluster_id: all[0].key().cluster };
+            all[leader(&all).await].propose(vec![found]).await.unwrap();
+            let kept = insist(&all, "kept").await;
+            assert!(marks(all[2]).await.contains_key(&kept));
+            let disks: Vec<_> = seats.iter().map(|(disk, _)| disk.clone()).collect();
+            for nth in [1, 2, 3] {
+                town.kill(nth, &disks[nth as usize - 1]).await;
+            }
+            (disks, kept)
+        })
+    };
+    let (disks, kept) = town_life();
+    let survivor: Arc<dyn Disk> = Arc::new(disks[2].clone());
+    let recovered = life(async {
+        consensus::recover(&sim_settings(), &survivor, &address(3), 1_700_000_000_000, |_| "recovered".into()).unwrap()
+    });
+    assert_eq!(recovered.tables.cluster.generation, 2);
+    assert_eq!(recovered.tables.cluster.hold_deletes.as_deref(), Some("recovered"));
+    life(async {
+        let town = Town::default();
+        let seat = town.start(3, &disks[2], &[1, 2, 3]).await.unwrap();
+        let group = seat.seated().await.unwrap();
+        until("it leads by itself", || group.leadership().mine).await;
+        // Leases do not outlive a generation, so the mark is gone; what was counted says that it was there.
+        assert!(recovered.tables.leases >= 1, "{kept} was in the tables: {recovered:?}");
+        insist(&[&group], "in the new generation").await;
+        // A lost one comes back as it was: it is of another generation, and cannot join or vote.
+        let lost = town.start(1, &disks[0], &[1, 2, 3]).await.unwrap();
+        let stranger = group.add_member(&address(1)).await.unwrap_err();
+        assert!(matches!(&stranger, MembersError::Refused(why) if why.contains("generation 1")), "{stranger}");
+        assert!(lost.group().is_some_and(|old| !old.leadership().mine));
+        // Emptied, it is taken in.
+        let pristine = town.start(2, &SimDisk::new(22), &[1, 2, 3]).await.unwrap();
+        let node = group.add_member(&address(2)).await.unwrap();
+        let second = pristine.seated().await.unwrap();
+        until("it has caught up", || second.status().applied >= group.status().applied).await;
+        until("the leader knows", || {
+            group.members().iter().any(|member| member.node == node && member.matched > Some(0))
+        })
+        .await;
+        group.promote_member(node).await.unwrap();
+        insist(&[&group, &second], "with a second voter").await;
+    });
+}

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::group::{ADMIN_TOKEN, Group, Shape, URL_SECRET};
-use crate::cluster::{CLUSTER_SECRET, binary};
+use super::group::{Group, Shape};
 use crate::report::number;
 
 const AT_ONCE: [usize; 3] = [1, 16, 256];
@@ -61,19 +60,11 @@ pub async fn run(quick: bool) -> Result<()> {
 /// Runs `kvfs bench meta` against the group.
 async fn bench(group: &Group, length: &str, at_once: &[usize]) -> Result<Vec<Measured>> {
     let at_once: Vec<_> = at_once.iter().map(usize::to_string).collect();
-    let output = Command::new(binary()?)
-        .args(["bench", "meta", "--output", "json", "--chunks", "200", "--length", length])
-        .args(["--concurrency", &at_once.join(","), "--coord", &group.coord_addrs.join(",")])
-        .args(["--endpoint", &group.edges[0].address])
-        .env_clear()
-        .env("KVFS_CLUSTER_SECRET", CLUSTER_SECRET)
-        .env("KVFS_ADMIN_TOKEN", ADMIN_TOKEN)
-        .env("EDGE_URLKEY_SECRET", URL_SECRET)
-        .current_dir(&group.dir)
-        .output()
-        .await?;
-    ensure!(output.status.success(), "kvfs bench meta: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let (at_once, coords) = (at_once.join(","), group.coord_addrs.join(","));
+    let wanted = ["bench", "meta", "--output", "json", "--chunks", "200", "--length", length];
+    let reach = ["--concurrency", &at_once, "--coord", &coords, "--endpoint", &group.edges[0].address];
+    let printed = group.kvfs(&[&wanted[..], &reach[..]].concat()).await?;
+    Ok(serde_json::from_str(&printed)?)
 }
 
 /// Commits of a measurement, and the syncs of the leader's log meanwhile.

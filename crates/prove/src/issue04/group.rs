@@ -10,9 +10,10 @@ use client::{Ask, Http, HttpAdmin, Native, TcpConnector};
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 use std::sync::Arc;
+use tokio::process::Command;
 
 use super::net;
-use crate::cluster::{self, CLUSTER_SECRET, Daemon, free_port};
+use crate::cluster::{self, CLUSTER_SECRET, Daemon, binary, free_port};
 
 /// The secret of the first URL key.
 pub const URL_SECRET: &str = "the url key of a group under test";
@@ -245,6 +246,23 @@ impl Group {
     /// The admin API of the coordinators.
     pub fn admin(&self) -> HttpAdmin {
         HttpAdmin::new(self.http.clone(), self.coord_addrs.clone(), ADMIN_TOKEN)
+    }
+
+    /// Runs `kvfs` with these arguments in the group's directory, as its operator; what it prints on stdout.
+    pub async fn kvfs(&self, arguments: &[&str]) -> Result<String> {
+        let run = Command::new(binary()?)
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env_clear()
+            .env("KVFS_CLUSTER_SECRET", CLUSTER_SECRET)
+            .env("KVFS_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("EDGE_URLKEY_SECRET", URL_SECRET)
+            .output();
+        let output = tokio::time::timeout(Duration::from_secs(120), run).await.context("kvfs takes too long")??;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => bail!("kvfs {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
+        }
     }
 
     /// The Raft term.

@@ -63,6 +63,16 @@ pub async fn one(group: &mut Group, begin: u64) -> Result<()> {
 /// Two of three lose their disks and are started pristine: no second group, a clear message, and the third keeps what it has.
 pub async fn two(group: &mut Group) -> Result<()> {
     put(group, 1_000_000).await?;
+    // What only the two have is the price of recovering from the third; this is about the rest.
+    let begun = Instant::now();
+    while group.admin().coordinators().await?.iter().any(|member| member.lag != Some(0)) {
+        ensure!(
+            begun.elapsed() < Duration::from_secs(20),
+            "some coordinator lags: {:?}",
+            group.admin().coordinators().await?
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let lost = [0, 1];
     for nth in lost {
         group.kill_coord(nth).await?;
@@ -78,9 +88,45 @@ pub async fn two(group: &mut Group) -> Result<()> {
     for nth in lost {
         ensure!(group.leads(nth).await == Some(false), "a pristine coordinator leads");
     }
-    ensure!(group.leader().await.is_none(), "one of three leads");
+    ensure!(group.admin().status().await.is_err(), "one of three answers as if it were a majority");
     number("two of three wiped", "no second group; they say who holds the first");
     drop(pristine);
+    recover(group).await.context("recovering by the documented way")
+}
+
+/// The way that `kvfs coord members recover --help` describes.
+async fn recover(group: &mut Group) -> Result<()> {
+    let survivor = 2;
+    let address = group.coord_addrs[survivor].clone();
+    group.kill_coord(survivor).await?;
+    let dir = format!("coord{survivor}");
+    let refused = group.kvfs(&["coord", "members", "recover", "--data-dir", &dir, "--self-url", &address]).await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("--accept-loss")), "it does not name its price");
+    let begun = Instant::now();
+    let accepted = ["coord", "members", "recover", "--data-dir", &dir, "--self-url", &address, "--accept-loss"];
+    group.kvfs(&accepted).await?;
+    group.restart_coord(survivor).await?;
+    get(group, 1_000_000).await.context("what the survivor had")?;
+    for nth in [0, 1] {
+        std::fs::remove_dir_all(group.dir.join(format!("coord{nth}")))?;
+        let newcomer = group.spawn_coord(nth)?;
+        group.until_waiting(nth, "no second group is founded").await?;
+        let (coords, own) = (address.clone(), group.coord_addrs[nth].clone());
+        group.kvfs(&["coord", "members", "add", &own, "--promote", "--coord", &coords]).await?;
+        group.coords[nth] = Some(newcomer);
+    }
+    put(group, 1_000_001).await.context("in the new generation")?;
+    let voters = group.admin().coordinators().await?.iter().filter(|member| member.voter).count();
+    ensure!(voters == 3, "{voters} voters after the recovery");
+    let held = group.admin().status().await?.hold_deletes;
+    ensure!(held.is_some(), "deletes are not on hold after a recovery");
+    group.kvfs(&["meta", "release-hold", "--coord", &address]).await.context("releasing the hold")?;
+    let held = group.admin().status().await?.hold_deletes;
+    ensure!(held.is_none(), "the hold was released, and yet: {held:?}");
+    group.kill_coord(survivor).await?;
+    put(group, 1_000_002).await.context("without the survivor")?;
+    get(group, 1_000_000).await?;
+    number("recovered from one survivor to three voters in", format!("{:.1?}", begun.elapsed()));
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! The command line, declared.
 
+mod admin;
+
 use std::path::{Path, PathBuf};
 
+pub use self::admin::{DnsVerb, NodeVerb, UrlkeyVerb};
 use crate::meta_args::MetaVerb;
 use crate::settings::SettingsError;
 use anyhow::Result;
@@ -58,7 +61,14 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct Reach {
     /// The gateway, as host:port. Default: the `kvfs up` of this directory (kvfs-data/client.toml).
-    #[arg(long, global = true, env = "KVFS_ENDPOINT", value_name = "HOST:PORT", help_heading = "Client options")]
+    #[arg(
+        long,
+        alias = "edge",
+        global = true,
+        env = "KVFS_ENDPOINT",
+        value_name = "HOST:PORT",
+        help_heading = "Client options"
+    )]
     pub endpoint: Option<String>,
     /// A client file with endpoint and keys.
     #[arg(long, global = true, env = "KVFS_CLIENT", value_name = "FILE", help_heading = "Client options")]
@@ -69,6 +79,16 @@ pub struct Reach {
     /// How to answer.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Client options")]
     pub output: Format,
+    /// The same as `--output json`.
+    #[arg(long, global = true, hide = true)]
+    pub json: bool,
+}
+
+impl Reach {
+    /// How the verb shall answer.
+    pub fn output(&self) -> cli::Output {
+        if self.json { cli::Output::Json } else { self.output.into() }
+    }
 }
 
 /// How a verb answers.
@@ -226,11 +246,37 @@ is reported and not fetched.")]
         #[arg(long, default_value = "15m")]
         ttl: String,
     },
-    /// Data nodes: add, remove, list.
+    /// Data nodes: add, remove, replace, relabel, move, list.
     Node {
         /// What to do.
         #[command(subcommand)]
         verb: NodeVerb,
+    },
+    /// Data nodes, in the reference's words: list, add, remove, class, domain.
+    Dns {
+        /// What to do.
+        #[command(subcommand)]
+        verb: DnsVerb,
+    },
+    /// URL keys: list, rotate, remove.
+    Urlkey {
+        /// What to do.
+        #[command(subcommand)]
+        verb: UrlkeyVerb,
+    },
+    /// Show how the probes of each data node go.
+    Heartbeat,
+    /// Show what the process that answers is to its cluster: where changes are made.
+    Role,
+    /// Show an object's record: its chunks, and on which nodes each of them is.
+    #[command(after_help = "Example: kvfs inspect photos/cat.jpg")]
+    Inspect {
+        /// BUCKET/KEY.
+        #[arg(required_unless_present = "object_flag")]
+        object: Option<String>,
+        /// BUCKET/KEY, as the reference has it.
+        #[arg(long = "object", value_name = "OBJECT", conflicts_with = "object")]
+        object_flag: Option<String>,
     },
     /// Show the cluster on one screen.
     Status,
@@ -367,23 +413,6 @@ pub enum MembersVerb {
         /// host:port of a coordinator that runs on an empty directory; may be the lost one's address.
         new: String,
     },
-}
-
-/// Verbs about data nodes.
-#[derive(Subcommand)]
-pub enum NodeVerb {
-    /// Register a data node.
-    Add {
-        /// host:port.
-        addr: String,
-    },
-    /// Remove a data node that holds nothing.
-    Remove {
-        /// host:port.
-        addr: String,
-    },
-    /// List data nodes.
-    List,
 }
 
 /// Verbs about settings.

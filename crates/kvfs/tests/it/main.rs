@@ -4,6 +4,7 @@ mod backups;
 mod command_line;
 mod demos;
 mod native_api;
+mod operators;
 mod processes;
 mod roles;
 mod support;

@@ -3,6 +3,7 @@
 mod backups;
 mod command_line;
 mod demos;
+mod group;
 mod native_api;
 mod operators;
 mod processes;

@@ -125,6 +125,21 @@ async fn another_clusters_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_collected_from_a_directory_that_is_not_the_nodes() {
+    let (cluster, other) = (Cluster::start().await, Cluster::start().await);
+    other.write(CHUNKS).await;
+    other.stop(&addr(1));
+    fs::rename(other.directory("1"), cluster.directory("foreign")).expect("on one file system");
+    cluster.stop(&addr(2));
+    cluster.run(&addr(2), "foreign").await;
+    cluster.until("the loss is noticed", &addr(2), |node| node.lost).await;
+    cluster.until("and told", &addr(2), |node| node.health == Health::Down).await;
+    // No record of this cluster knows any of them.
+    let report = cluster.coordinator.collect_garbage().await;
+    assert_eq!((report.copies, cluster.chunks(&addr(2))), (0, CHUNKS as usize), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_takes_over_goes_on() {
     let cluster = cluster().await;
     cluster.stop(&addr(2));

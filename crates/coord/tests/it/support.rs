@@ -105,6 +105,11 @@ impl Cluster {
         running.format(cluster_id, 1, node).await.expect("formats");
     }
 
+    /// How many chunks the node at `addr` holds.
+    pub fn chunks(&self, addr: &str) -> usize {
+        self.machines.0.lock()[addr].pulse().0
+    }
+
     /// Waits until the registry has noted a witness, and a boot, that were handed to the node at `addr` after now.
     pub async fn witnessed(&self, addr: &str) {
         let running = self.machines.0.lock()[addr].clone();

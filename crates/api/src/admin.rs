@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 use domain::NodeId;
-use domain::record::NodeState;
+use domain::record::{NodeState, ObjectName};
+use domain::registry::NodeLabels;
 use domain::view::Health;
 use serde::{Deserialize, Serialize};
 
+use crate::insight::{Heartbeat, ObjectRecord, RoleInfo};
+use crate::keys::{Rotation, UrlKeyInfo};
 use crate::meta_admin::MetaAdmin;
 
 /// A node, as an operator sees it.
@@ -21,8 +24,18 @@ pub struct NodeInfo {
     pub state: NodeState,
     /// How its probes go.
     pub health: Health,
-    /// What the last failed probe said.
+    /// What the last failed probe said, or why its directory is not believed.
     pub problem: Option<String>,
+    /// Storage class, by name; empty is the default class.
+    pub class: String,
+    /// Failure domain; empty means its own.
+    pub domain: String,
+    /// Share of the load, relative to other nodes' weights.
+    pub weight: u32,
+    /// The incarnation of its directory whose answers count.
+    pub incarnation: Option<String>,
+    /// Whether its directory is not the one that was stamped for it: `kvfs node replace` takes it in anew.
+    pub lost: bool,
     /// Chunks it says it holds.
     pub chunks: Option<u64>,
     /// Free bytes on its disk.
@@ -181,6 +194,24 @@ pub trait Admin: MetaAdmin {
     async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError>;
     /// Changes them; who they are afterwards.
     async fn change_coordinators(&self, change: &CoordChange) -> Result<Vec<CoordInfo>, AdminError>;
-    /// Removes a node that no record names any more.
+    /// Removes a node that no record names any more, if enough remain.
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError>;
+    /// Takes in a node whose directory is not the one that was stamped for it: whatever it held before counts as missing.
+    async fn replace_node(&self, addr: &str) -> Result<NodeInfo, AdminError>;
+    /// Changes a node's class, failure domain or weight.
+    async fn label_node(&self, addr: &str, labels: &NodeLabels) -> Result<NodeInfo, AdminError>;
+    /// Notes that a node is reached at another address; its name, and so its chunks, stay.
+    async fn move_node(&self, addr: &str, to: &str) -> Result<NodeInfo, AdminError>;
+    /// How the probes of all nodes go.
+    async fn heartbeat(&self) -> Result<Heartbeat, AdminError>;
+    /// What the process that answers is to its cluster.
+    async fn role(&self) -> Result<RoleInfo, AdminError>;
+    /// One object's record; the error if there is none.
+    async fn inspect(&self, name: &ObjectName) -> Result<ObjectRecord, AdminError>;
+    /// The URL keys, by name, without their secrets.
+    async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError>;
+    /// Adds a URL key, or gives a known one another secret; the primary unless it says otherwise. Gives the keys there are then.
+    async fn rotate_url_key(&self, wish: &Rotation) -> Result<Vec<UrlKeyInfo>, AdminError>;
+    /// Removes a URL key that is neither the primary nor the last. Gives the keys there are then.
+    async fn remove_url_key(&self, kid: &str) -> Result<Vec<UrlKeyInfo>, AdminError>;
 }

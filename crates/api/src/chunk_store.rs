@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::registry::Stamp;
 use domain::{ChunkId, Crc32c, Incarnation, NodeId, Token};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,16 @@ pub struct NodeIdentity {
     pub incarnation: Incarnation,
     /// How often the directory has been opened.
     pub boot: u64,
+    /// The last witness that was stored in it; 0 before the first.
+    pub witness: u64,
+}
+
+impl NodeIdentity {
+    /// What the registry compares it with its row by.
+    pub fn stamp(&self) -> Stamp {
+        let Self { cluster_id, node, incarnation, boot, witness, .. } = *self;
+        Stamp { cluster_id, node, incarnation, boot, witness }
+    }
 }
 
 /// How a node is.
@@ -197,6 +208,26 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// With a higher generation than before, the node obeys that one from now on: when this returns, no put, touch or delete in the name of
     /// a lower one is under way any more, and none will be taken. With a lower one it errs.
     async fn format(&self, cluster_id: u128, generation: u64, node: NodeId) -> Result<NodeIdentity, ChunkError>;
+    /// Stores a witness in the stamp, durable on Ok, if it is larger than the one there; see `domain::registry`.
+    async fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError>;
+    /// Gives a directory of this cluster a new incarnation, if it is incarnation `was` still: its chunks stay, and nobody relies on them.
+    /// Its boot counter becomes larger than `boot`, so that no token of an earlier life comes back.
+    async fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError>;
+}
+
+/// How a directory is taken in anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restamp {
+    /// The cluster that it must belong to already.
+    pub cluster_id: u128,
+    /// The metadata generation it is to obey.
+    pub generation: u64,
+    /// Which node it is to be.
+    pub node: NodeId,
+    /// The incarnation that ends.
+    pub was: Incarnation,
+    /// What the registry remembers of its boot counter.
+    pub boot: u64,
 }
 
 /// A chunk operation is given up after this long without progress.

@@ -9,6 +9,8 @@ pub mod chunk_store;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod insight;
+pub mod keys;
 pub mod meta_admin;
 pub mod metadata;
 pub mod pace;

@@ -144,9 +144,29 @@ pub trait Metadata: Send + Sync + 'static {
     async fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<(BucketName, BucketRow)>, MetaError>;
     /// The cluster view, as soon as its revision differs from `known`, or after [`VIEW_POLL`] as it is.
     async fn view(&self, known: u64) -> Result<ClusterView, MetaError>;
+    /// Tells how nodes look from here, at most [`MAX_SEEN`] of them: the leader calls a node down only if no gateway reaches it.
+    async fn report_nodes(&self, lease: LogPosition, seen: &[(NodeId, Seen)]) -> Result<(), MetaError>;
     /// All URL keys, secrets included.
     async fn url_keys(&self) -> Result<Vec<UrlKey>, MetaError>;
 }
+
+/// How a node looks to a gateway that has asked it for something lately; one that has not has no opinion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// It has done what it was asked.
+    Answers,
+    /// It was silent for too long.
+    Silent,
+}
+
+/// The most nodes of one report.
+pub const MAX_SEEN: usize = 256;
+
+/// How often a gateway reports what it has seen, while there is a node in doubt.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long what was seen is good: three reports.
+pub const SEEN_FOR: Duration = Duration::from_secs(3);
 
 /// How long a watch of the view is held open.
 pub const VIEW_POLL: Duration = Duration::from_secs(20);

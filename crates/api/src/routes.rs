@@ -33,6 +33,37 @@ pub const ADMIN_META_HOLD_RELEASE: &str = "/v1/admin/meta/hold/release";
 pub const ADMIN_SNAPSHOT_HISTORY: &str = "/v1/admin/snapshot/history";
 /// Data nodes: list, add, remove.
 pub const ADMIN_NODES: &str = "/v1/admin/dns";
+/// A data node's storage class.
+pub const ADMIN_NODE_CLASS: &str = "/v1/admin/dns/class";
+/// A data node's labels.
+pub const ADMIN_NODE_LABELS: &str = "/v1/admin/dns/labels";
+/// Takes a data node in anew.
+pub const ADMIN_NODE_REPLACE: &str = "/v1/admin/dns/replace";
+/// Notes a data node's new address.
+pub const ADMIN_NODE_MOVE: &str = "/v1/admin/dns/move";
+/// How the probes of all nodes go.
+pub const ADMIN_HEARTBEAT: &str = "/v1/admin/heartbeat";
+/// What this process is to its cluster.
+pub const ADMIN_ROLE: &str = "/v1/admin/role";
+/// One object's record.
+pub const ADMIN_OBJECT: &str = "/v1/admin/object";
+/// URL keys: list, remove.
+pub const ADMIN_URLKEYS: &str = "/v1/admin/urlkey";
+/// Adds a URL key and makes it primary.
+pub const ADMIN_URLKEY_ROTATE: &str = "/v1/admin/urlkey/rotate";
+
+/// What coordinators answer to operators under the reference's names begins so.
+pub const COORD_ADMIN_PREFIX: &str = "/v1/coord/admin/";
+/// As [`ADMIN_NODES`], in the shape of the reference's coordinator.
+pub const COORD_NODES: &str = "/v1/coord/admin/dns";
+/// A data node's storage class.
+pub const COORD_NODE_CLASS: &str = "/v1/coord/admin/dns/class";
+/// A data node's failure domain.
+pub const COORD_NODE_DOMAIN: &str = "/v1/coord/admin/dns/domain";
+/// As [`ADMIN_URLKEYS`].
+pub const COORD_URLKEYS: &str = "/v1/coord/admin/urlkey";
+/// As [`ADMIN_URLKEY_ROTATE`]; primary only if it says so.
+pub const COORD_URLKEY_ROTATE: &str = "/v1/coord/admin/urlkey/rotate";
 
 /// Write quorum of one request.
 pub const HEADER_W: &str = "x-kvfs-w";

@@ -8,10 +8,10 @@ use domain::change::{Change, Session};
 use domain::record::{BucketRow, ObjectName};
 use domain::urlkey::UrlKey;
 use domain::view::ClusterView;
-use domain::{BucketName, LogPosition};
+use domain::{BucketName, LogPosition, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::{Changed, Found, Grant, ListPage, ListQuery, Located, MetaError, Metadata};
+use crate::metadata::{Changed, Found, Grant, ListPage, ListQuery, Located, MetaError, Metadata, Seen};
 
 /// A question to a coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub enum MetaRequest {
     View(u64),
     /// [`Metadata::url_keys`].
     UrlKeys,
+    /// [`Metadata::report_nodes`].
+    ReportNodes(LogPosition, Vec<(NodeId, Seen)>),
 }
 
 impl MetaRequest {
@@ -73,6 +75,8 @@ pub enum MetaReply {
     View(ClusterView),
     /// To [`MetaRequest::UrlKeys`].
     UrlKeys(Vec<UrlKey>),
+    /// To [`MetaRequest::ReportNodes`].
+    Noted,
 }
 
 /// Puts a request to `meta`.
@@ -92,6 +96,10 @@ pub async fn answer(meta: &dyn Metadata, request: MetaRequest) -> Result<MetaRep
         Ask::Buckets(after, limit) => MetaReply::Buckets(meta.buckets(after.as_deref(), limit).await?),
         Ask::View(known) => MetaReply::View(meta.view(known).await?),
         Ask::UrlKeys => MetaReply::UrlKeys(meta.url_keys().await?),
+        Ask::ReportNodes(lease, seen) => {
+            meta.report_nodes(lease, &seen).await?;
+            MetaReply::Noted
+        }
     })
 }
 
@@ -150,6 +158,10 @@ impl<C: Carry> Metadata for Remote<C> {
 
     async fn view(&self, known: u64) -> Result<ClusterView, MetaError> {
         ask!(self, MetaRequest::View(known), MetaReply::View(view) => view)
+    }
+
+    async fn report_nodes(&self, lease: LogPosition, seen: &[(NodeId, Seen)]) -> Result<(), MetaError> {
+        ask!(self, MetaRequest::ReportNodes(lease, seen.to_vec()), MetaReply::Noted => ())
     }
 
     async fn url_keys(&self) -> Result<Vec<UrlKey>, MetaError> {

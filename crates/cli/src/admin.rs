@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use api::Admin;
 use api::admin::{ClusterStatus, MetaInfo, NodeInfo};
+use domain::registry::NodeLabels;
 use serde_json::json;
 
 use crate::output::{Output, human};
@@ -26,10 +27,60 @@ pub async fn node_remove(admin: &dyn Admin, addr: &str, output: Output, out: &mu
     Ok(())
 }
 
+/// Takes in a data node whose directory is new.
+pub async fn node_replace(admin: &dyn Admin, addr: &str, output: Output, out: &mut dyn Write) -> Result<()> {
+    let node = admin.replace_node(addr).await?;
+    output.write(out, &node, |out, node| {
+        writeln!(out, "{} is taken in anew as node {}; what it held before counts as missing", node.addr, node.id)
+    })?;
+    Ok(())
+}
+
+/// Changes a data node's class, failure domain or weight.
+pub async fn node_label(
+    admin: &dyn Admin,
+    addr: &str,
+    labels: &NodeLabels,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let node = admin.label_node(addr, labels).await?;
+    output.write(out, &node, |out, node| {
+        let (class, domain) = (or_dash(&node.class), or_dash(&node.domain));
+        writeln!(out, "{}: class {class}, domain {domain}, weight {}", node.addr, node.weight)
+    })?;
+    Ok(())
+}
+
+/// Notes a data node's new address.
+pub async fn node_move(admin: &dyn Admin, addr: &str, to: &str, output: Output, out: &mut dyn Write) -> Result<()> {
+    let node = admin.move_node(addr, to).await?;
+    output.write(out, &node, |out, node| {
+        writeln!(
+            out,
+            "node {} is at {} and {:?}; it is still placed as {}",
+            node.id, node.addr, node.health, node.name
+        )?;
+        node.problem.iter().try_for_each(|problem| writeln!(out, "  {problem}"))
+    })?;
+    Ok(())
+}
+
 /// Lists the data nodes.
 pub async fn node_list(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
     let status = admin.status().await?;
     output.write(out, &status.nodes, |out, nodes| node_table(out, nodes))?;
+    Ok(())
+}
+
+/// Lists the data nodes as the reference does: their addresses, one a line.
+pub async fn dns_list(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
+    let status = admin.status().await?;
+    let dns: Vec<_> = status.nodes.iter().map(|node| node.addr.as_str()).collect();
+    output.write(out, &json!({ "dns": dns }), |out, _| {
+        writeln!(out, "{} data nodes", dns.len())?;
+        dns.iter().try_for_each(|addr| writeln!(out, "{addr}"))
+    })?;
     Ok(())
 }
 
@@ -47,8 +98,8 @@ pub async fn status(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> R
 fn node_table(out: &mut dyn Write, nodes: &[NodeInfo]) -> io::Result<()> {
     writeln!(
         out,
-        "{:<5} {:<24} {:<9} {:<8} {:>9} {:>11} {:>11}",
-        "NODE", "ADDRESS", "STATE", "HEALTH", "CHUNKS", "FREE", "SIZE"
+        "{:<5} {:<24} {:<9} {:<8} {:>9} {:>11} {:>11}  {:<8} {:<12} {:>6}",
+        "NODE", "ADDRESS", "STATE", "HEALTH", "CHUNKS", "FREE", "SIZE", "CLASS", "DOMAIN", "WEIGHT"
     )?;
     let size = |bytes: Option<u64>| bytes.map_or("?".to_string(), human);
     for node in nodes {
@@ -56,12 +107,19 @@ fn node_table(out: &mut dyn Write, nodes: &[NodeInfo]) -> io::Result<()> {
         let chunks = node.chunks.map_or("?".to_string(), |chunks| chunks.to_string());
         let (free, total) = (size(node.free_bytes), size(node.total_bytes));
         let id = node.id.to_string();
-        writeln!(out, "{id:<5} {:<24} {state:<9} {health:<8} {chunks:>9} {free:>11} {total:>11}", node.addr)?;
+        let health = if node.lost { "Lost".to_string() } else { health };
+        write!(out, "{id:<5} {:<24} {state:<9} {health:<8} {chunks:>9} {free:>11} {total:>11}", node.addr)?;
+        let (class, domain) = (or_dash(&node.class), or_dash(&node.domain));
+        writeln!(out, "  {class:<8} {domain:<12} {:>6}", node.weight)?;
         if let Some(problem) = &node.problem {
             writeln!(out, "      {problem}")?;
         }
     }
     Ok(())
+}
+
+fn or_dash(label: &str) -> &str {
+    if label.is_empty() { "-" } else { label }
 }
 
 fn queues(out: &mut dyn Write, status: &ClusterStatus) -> io::Result<()> {

@@ -8,6 +8,8 @@ pub mod bench_meta;
 pub mod buckets;
 pub mod client_file;
 pub mod copy;
+pub mod insight;
+pub mod keys;
 pub mod members;
 pub mod meta;
 pub mod objects;

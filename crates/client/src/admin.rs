@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use ::http::{Method, StatusCode};
 use api::admin::{Admin, AdminError, ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
+use api::insight::{Heartbeat, ObjectRecord, RoleInfo};
+use api::keys::{Rotation, UrlKeyInfo};
 use api::routes;
 use async_trait::async_trait;
+use domain::record::ObjectName;
+use domain::registry::NodeLabels;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::ask::{Ask, HttpError, Reply};
@@ -135,8 +140,65 @@ impl Admin for HttpAdmin {
     }
 
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError> {
-        let addr = percent_encoding::utf8_percent_encode(addr, percent_encoding::NON_ALPHANUMERIC);
-        let ask = Ask::new(Method::DELETE, format!("{}?addr={addr}", routes::ADMIN_NODES));
+        let ask = Ask::new(Method::DELETE, format!("{}?addr={}", routes::ADMIN_NODES, escape(addr)));
         self.ask::<serde_json::Value>(ask).await.map(drop)
     }
+
+    async fn replace_node(&self, addr: &str) -> Result<NodeInfo, AdminError> {
+        let body = serde_json::json!({ "addr": addr }).to_string();
+        // Stamping a directory takes longer than asking: 256 directories are made and synced.
+        self.ask(Ask::new(Method::POST, routes::ADMIN_NODE_REPLACE).body(body)).await
+    }
+
+    async fn label_node(&self, addr: &str, labels: &NodeLabels) -> Result<NodeInfo, AdminError> {
+        let path = format!("{}?addr={}", routes::ADMIN_NODE_LABELS, escape(addr));
+        self.ask(Ask::new(Method::PUT, path).body(serde_json::json!(labels).to_string())).await
+    }
+
+    async fn move_node(&self, addr: &str, to: &str) -> Result<NodeInfo, AdminError> {
+        let body = serde_json::json!({ "addr": addr, "to": to }).to_string();
+        self.ask(Ask::new(Method::POST, routes::ADMIN_NODE_MOVE).body(body)).await
+    }
+
+    async fn heartbeat(&self) -> Result<Heartbeat, AdminError> {
+        self.ask(Ask::new(Method::GET, routes::ADMIN_HEARTBEAT)).await
+    }
+
+    async fn role(&self) -> Result<RoleInfo, AdminError> {
+        self.ask(Ask::new(Method::GET, routes::ADMIN_ROLE)).await
+    }
+
+    async fn inspect(&self, name: &ObjectName) -> Result<ObjectRecord, AdminError> {
+        let key = percent_encoding::percent_encode(name.key.as_bytes(), percent_encoding::NON_ALPHANUMERIC);
+        let path = format!("{}?bucket={}&key={key}", routes::ADMIN_OBJECT, escape(name.bucket.as_str()));
+        self.ask(Ask::new(Method::GET, path)).await
+    }
+
+    async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        self.ask::<KeyList>(Ask::new(Method::GET, routes::ADMIN_URLKEYS)).await.map(|list| list.kids)
+    }
+
+    async fn rotate_url_key(&self, wish: &Rotation) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        let ask = Ask::new(Method::POST, routes::ADMIN_URLKEY_ROTATE).body(serde_json::json!(wish).to_string());
+        self.ask::<Keys>(ask).await.map(|answer| answer.keys)
+    }
+
+    async fn remove_url_key(&self, kid: &str) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        let ask = Ask::new(Method::DELETE, format!("{}?kid={}", routes::ADMIN_URLKEYS, escape(kid)));
+        self.ask::<Keys>(ask).await.map(|answer| answer.keys)
+    }
+}
+
+#[derive(Deserialize)]
+struct KeyList {
+    kids: Vec<UrlKeyInfo>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<UrlKeyInfo>,
+}
+
+fn escape(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use ::http::{Method, StatusCode};
-use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
+use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Restamp, Stored};
 use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN, MEDIA_RECORD, QUERY_GENERATION};
 use api::{ChunkError, ChunkStore, NodeStatus};
 use async_trait::async_trait;
@@ -165,6 +165,14 @@ impl ChunkStore for HttpChunkStore {
         // It makes and syncs 256 directories, and adopts what lies there: silent for longer than a chunk takes.
         let ask = Ask::new(Method::POST, "/node/format").body(body).patience(std::time::Duration::from_secs(60));
         self.record(ask).await
+    }
+
+    async fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError> {
+        self.record(Ask::new(Method::POST, "/node/witness").body(codec::encode(&witness))).await
+    }
+
+    async fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError> {
+        self.record(Ask::new(Method::POST, "/node/restamp").body(codec::encode(&stamp))).await
     }
 }
 

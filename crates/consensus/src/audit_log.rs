@@ -11,8 +11,8 @@
 //! file is cut back to the tables' index, a torn line included, and each entry stands there exactly once.
 //!
 //! Nothing reads it while the group runs. Fed into empty tables from its first entry on, or into a backup from the entry after, it gives
-//! the same state, as the state's hash shows ([`replay`]): an auditor need not believe the tables. Of a
-//! secret only a digest stands in it.
+//! the same state, as the state's hash shows ([`replay`]): an auditor need not believe the tables. Secrets
+//! stand in it as they do in the tables, sealed.
 //!
 //! A member that was sent a snapshot has not applied what the snapshot covers: its file has a gap there, which a replay names. A line
 //! that cannot be written ends the group, like any write: an audit log that may lack lines is worth nothing.
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use api::disk::{Disk, DiskFile};
 use domain::timestamp;
-use meta::{Batch, Command};
+use meta::Batch;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ impl Line {
             Kind::Commands => {
                 let batch = Batch::decode(&stored.body).map_err(|error| damaged(error.to_string()))?;
                 line.ts = timestamp::rfc3339(batch.now_ms);
-                line.commands = Some(without_secrets(batch));
+                line.commands = Some(batch);
             }
         }
         Ok(line)
@@ -83,16 +83,6 @@ impl Line {
         };
         Stored { at: Position { term: self.term, index: self.seq }, kind, body: body.into() }
     }
-}
-
-/// The entry with digests in place of secrets; the state's hash takes one for the other.
-fn without_secrets(mut batch: Batch) -> Batch {
-    for command in &mut batch.commands {
-        if let Command::SeedUrlKey(key) = command {
-            *key = key.fingerprinted();
-        }
-    }
-    batch
 }
 
 /// The file, open for more.

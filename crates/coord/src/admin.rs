@@ -2,14 +2,15 @@
 
 use api::MetaError;
 use api::admin::{Admin, AdminError, ClusterStatus, ConsensusInfo, CoordChange, CoordInfo, MetaInfo, NodeInfo};
+use api::insight::{Heartbeat, ObjectRecord, RoleInfo};
+use api::keys::{Rotation, UrlKeyInfo};
 use async_trait::async_trait;
-use domain::NodeId;
-use domain::record::NodeRow;
-use domain::view::Health;
-use meta::{Command, Reply, Table, Tables, query};
+use domain::record::ObjectName;
+use domain::registry::NodeLabels;
+use meta::{Table, Tables, query};
 
-use crate::service::{Coordinator, Core, storage};
-use crate::{heartbeat, members};
+use crate::members;
+use crate::service::{Coordinator, storage};
 
 #[async_trait]
 impl Admin for Coordinator {
@@ -23,7 +24,7 @@ impl Admin for Coordinator {
         Ok(ClusterStatus {
             cluster_id: format!("{:032x}", cluster.cluster_id),
             epoch: cluster.epoch,
-            nodes: nodes.iter().map(|(id, row)| self.core.info(*id, row)).collect(),
+            nodes: nodes.iter().map(|(id, row)| self.core.info(&cluster, *id, row)).collect(),
             degraded: count(Table::Degraded)?,
             misplaced: count(Table::Misplaced)?,
             garbage: count(Table::Garbage)?,
@@ -54,18 +55,7 @@ impl Admin for Coordinator {
     }
 
     async fn add_node(&self, addr: &str) -> Result<NodeInfo, AdminError> {
-        check_address(addr)?;
-        let node = match self.core.propose(Command::AddNode { addr: addr.to_string() }).await.map_err(unavailable)? {
-            (_, Reply::Node(node)) => node,
-            (_, Reply::Refused(reason)) => return Err(AdminError::Conflict(reason)),
-            (_, other) => return Err(AdminError::Unavailable(format!("the registry answered {other:?}"))),
-        };
-        heartbeat::round(&self.core).await.map_err(unavailable)?;
-        let tables = self.core.read().await.map_err(unavailable)?;
-        let nodes = query::nodes(&tables).map_err(storage).map_err(unavailable)?;
-        let row = nodes.iter().find(|(id, _)| *id == node);
-        let (id, row) = row.ok_or_else(|| AdminError::Conflict(format!("{addr} was removed meanwhile")))?;
-        Ok(self.core.info(*id, row))
+        self.core.add_node(addr).await
     }
 
     async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError> {
@@ -77,43 +67,49 @@ impl Admin for Coordinator {
     }
 
     async fn remove_node(&self, addr: &str) -> Result<(), AdminError> {
-        let known = self.core.view.borrow().nodes.iter().any(|node| node.addr == addr);
-        if !known {
-            return Err(AdminError::NotFound(format!("no data node is registered as {addr}")));
-        }
-        let reply = self.core.propose(Command::RemoveNode { addr: addr.to_string() }).await.map_err(unavailable)?;
-        match reply {
-            (_, Reply::Refused(reason)) => Err(AdminError::Conflict(reason)),
-            _ => self.core.refresh_view().await.map_err(unavailable),
-        }
+        self.core.remove_node(addr).await
+    }
+
+    async fn replace_node(&self, addr: &str) -> Result<NodeInfo, AdminError> {
+        self.core.replace_node(addr).await
+    }
+
+    async fn label_node(&self, addr: &str, labels: &NodeLabels) -> Result<NodeInfo, AdminError> {
+        self.core.label_node(addr, labels).await
+    }
+
+    async fn move_node(&self, addr: &str, to: &str) -> Result<NodeInfo, AdminError> {
+        self.core.move_node(addr, to).await
+    }
+
+    async fn heartbeat(&self) -> Result<Heartbeat, AdminError> {
+        self.core.show_heartbeat().await
+    }
+
+    async fn role(&self) -> Result<RoleInfo, AdminError> {
+        Ok(match self.elsewhere() {
+            None => RoleInfo::primary(),
+            Some(leader) => RoleInfo::follower(leader),
+        })
+    }
+
+    async fn inspect(&self, name: &ObjectName) -> Result<ObjectRecord, AdminError> {
+        self.core.show_object(name).await
+    }
+
+    async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        self.core.list_url_keys().await
+    }
+
+    async fn rotate_url_key(&self, wish: &Rotation) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        self.core.rotate_url_key(wish).await
+    }
+
+    async fn remove_url_key(&self, kid: &str) -> Result<Vec<UrlKeyInfo>, AdminError> {
+        self.core.remove_url_key(kid).await
     }
 }
 
-pub(crate) fn check_address(addr: &str) -> Result<(), AdminError> {
-    let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(port)) if port > 0 && addr.len() <= 256 && !addr.contains(['/', ' ']) => Ok(()),
-        _ => Err(AdminError::Invalid(format!("{addr:?} is not an address; expected host:port"))),
-    }
-}
-
-impl Core {
-    fn info(&self, id: NodeId, row: &NodeRow) -> NodeInfo {
-        let probe = self.probes.lock().get(&id).cloned().unwrap_or_default();
-        NodeInfo {
-            id,
-            name: row.name.clone(),
-            addr: row.addr.clone(),
-            state: row.state,
-            health: probe.health.unwrap_or(Health::Suspect),
-            problem: probe.problem,
-            chunks: probe.status.as_ref().map(|status| status.chunks),
-            free_bytes: probe.status.as_ref().map(|status| status.free_bytes),
-            total_bytes: probe.status.as_ref().map(|status| status.total_bytes),
-        }
-    }
-}
-
-fn unavailable(error: MetaError) -> AdminError {
+pub(crate) fn unavailable(error: MetaError) -> AdminError {
     AdminError::Unavailable(error.to_string())
 }

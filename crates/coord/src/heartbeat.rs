@@ -1,40 +1,39 @@
 //! The heartbeat: does each node answer, and as the node it should be?
 //!
-//! Every second each node is asked who it is. One that has never been stamped is stamped, and its incarnation goes into the
-//! registry; from then on only that incarnation counts. Two misses make a node suspect, five seconds down. An
-//! answer in another's name (a swapped or wiped disk) is as good as none: the node is down, and the status says why.
+//! Every second each node is asked who it is. Two misses make a node suspect. Five seconds of silence make it down, if no gateway
+//! reaches it meanwhile: between the coordinator and a node may be a broken cable that nobody else needs. An answer in another's
+//! name (a swapped, wiped or rolled-back disk) makes it down at once, and the status says why: see [`crate::stamps`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use api::chunk_store::NodeIdentity;
-use api::{ChunkStore, MetaError, NodeStatus};
+use api::MetaError;
+use api::NodeStatus;
 use domain::NodeId;
-use domain::record::{ClusterRow, NodeRow};
 use domain::view::{Health, NodeView};
 use futures_util::future::join_all;
-use meta::{Command, Reply, query};
+use meta::query;
 
-use crate::service::{Core, Probe, storage};
+use crate::losses;
+use crate::service::{Core, storage};
+use crate::stamps::{self, Known, Trouble};
 
 /// A probe without an answer after this long is a miss.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Misses in a row that make a node suspect.
-const SUSPECT_MISSES: u32 = 2;
-
-/// Silence that makes a node down.
-const DOWN_AFTER: Duration = Duration::from_secs(5);
-
-/// Probes for ever.
+/// Probes for ever, and counts as missing what turns out to be lost.
 pub(crate) async fn run(core: Arc<Core>) {
+    tokio::join!(probe_for_ever(&core), losses::run(core.clone()));
+}
+
+async fn probe_for_ever(core: &Arc<Core>) {
     loop {
         tokio::time::sleep(core.settings.probe_every).await;
-        if let Err(error) = round(&core).await {
+        if let Err(error) = round(core).await {
             tracing::warn!(%error, "a round of probes failed");
         }
-        watch_room(&core).await;
+        watch_room(core).await;
     }
 }
 
@@ -44,115 +43,45 @@ pub(crate) async fn round(core: &Arc<Core>) -> Result<(), MetaError> {
     let Some(cluster) = query::cluster(&tables).map_err(storage)? else { return Ok(()) };
     let nodes = query::nodes(&tables).map_err(storage)?;
     drop(tables);
-    join_all(nodes.iter().map(|(id, row)| probe(core, &cluster, *id, row))).await;
-    core.probes.lock().retain(|id, _| nodes.iter().any(|(known, _)| known == id));
+    join_all(nodes.iter().map(|(id, row)| probe(core, Known { cluster: &cluster, id: *id, row }))).await;
+    // A node with a later number was added while this round ran, and another round may have asked it.
+    let gone = |id: &NodeId| id.0 < cluster.next_node && !nodes.iter().any(|(known, _)| known == id);
+    core.probes.lock().retain(|id, _| !gone(id));
+    if nodes.iter().any(|(_, row)| row.sweep.is_some()) {
+        core.sweeps.notify_one();
+    }
     core.refresh_view().await
 }
 
-async fn probe(core: &Arc<Core>, cluster: &ClusterRow, id: NodeId, row: &NodeRow) {
-    let store = core.connect.connect(&NodeView {
-        id,
-        name: row.name.clone(),
-        addr: row.addr.clone(),
-        incarnation: row.incarnation,
-        state: row.state,
-        health: Health::Suspect,
-        generation: cluster.generation,
-    });
+async fn probe(core: &Arc<Core>, known: Known<'_>) {
+    let node = NodeView::of(known.id, known.row.clone(), Health::Suspect, known.cluster.generation);
+    let store = core.connect.connect(&node);
+    let begun = core.clock.monotonic();
+    let unwell = |problem: String| Err(Trouble::Unwell(problem));
     let answer = match tokio::time::timeout(PROBE_TIMEOUT, store.status()).await {
         Ok(Ok(status)) => Ok(status),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
+        Ok(Err(error)) => unwell(error.to_string()),
+        Err(_) => unwell(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
     };
+    let latency = core.clock.monotonic().saturating_sub(begun);
     let verdict = match answer {
-        Ok(status) => recognise(core, cluster, (id, row), &*store, &status).await.map(|()| status),
-        Err(problem) => Err(problem),
+        Ok(status) => stamps::recognise(core, known, &*store, &status).await.map(|()| status),
+        Err(trouble) => Err(trouble),
     };
-    note(core, id, verdict);
+    note(core, known.id, verdict, latency);
 }
 
-/// Whether it is the node it should be; stamps it if it is nobody yet.
-async fn recognise(
-    core: &Arc<Core>,
-    cluster: &ClusterRow,
-    (id, row): (NodeId, &NodeRow),
-    store: &dyn ChunkStore,
-    status: &NodeStatus,
-) -> Result<(), String> {
-    let identity = match (status.identity, row.incarnation) {
-        (Some(identity), _) => identity,
-        (None, None) => {
-            let stamped = store.format(cluster.cluster_id, cluster.generation, id).await;
-            stamped.map_err(|error| format!("its directory could not be stamped: {error}"))?
-        }
-        (None, Some(_)) => return Err("its directory is empty, and was stamped before: its disk was lost".into()),
-    };
-    belongs(cluster, id, &identity)?;
-    if identity.generation < cluster.generation && status.poisoned.is_none() {
-        let raised = store.format(cluster.cluster_id, cluster.generation, id).await;
-        raised.map_err(|error| format!("it does not take generation {}: {error}", cluster.generation))?;
-        tracing::info!(node = %id, generation = cluster.generation, "data node obeys the restored metadata");
-    }
-    match row.incarnation {
-        Some(known) if known == identity.incarnation => Ok(()),
-        Some(known) => Err(format!("its directory is incarnation {}, {known} is registered", identity.incarnation)),
-        None => stamp(core, id, identity).await,
-    }?;
-    match &status.poisoned {
-        None => Ok(()),
-        Some(reason) => Err(format!("it serves reads only: {reason}")),
-    }
-}
-
-fn belongs(cluster: &ClusterRow, id: NodeId, identity: &NodeIdentity) -> Result<(), String> {
-    if identity.cluster_id != cluster.cluster_id {
-        return Err("its directory belongs to another cluster".into());
-    }
-    if identity.node != id {
-        return Err(format!("its directory belongs to node {}, this address is {id}", identity.node));
-    }
-    if identity.generation > cluster.generation {
-        return Err(format!(
-            "it obeys generation {} of the metadata and this coordinator has generation {}: the metadata were restored elsewhere, \
-             stop this coordinator",
-            identity.generation, cluster.generation
-        ));
-    }
-    Ok(())
-}
-
-async fn stamp(core: &Core, node: NodeId, identity: NodeIdentity) -> Result<(), String> {
-    match core.propose(Command::StampNode { node, incarnation: identity.incarnation }).await {
-        Ok((_, Reply::Done)) => {
-            tracing::info!(%node, incarnation = %identity.incarnation, "data node joined");
-            Ok(())
-        }
-        Ok((_, reply)) => Err(format!("the registry refused its incarnation: {reply:?}")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn note(core: &Core, id: NodeId, verdict: Result<NodeStatus, String>) {
+fn note(core: &Core, id: NodeId, verdict: Result<NodeStatus, Trouble>, latency: Duration) {
     let now = core.clock.monotonic();
     let mut probes = core.probes.lock();
-    let probe = probes.entry(id).or_insert_with(|| Probe { last_good: Some(now), ..Probe::default() });
-    match verdict {
-        Ok(status) => {
-            *probe = Probe { last_good: Some(now), status: Some(status), health: Some(Health::Up), ..Probe::default() }
-        }
-        Err(problem) => {
-            probe.misses += 1;
-            let silent = probe.last_good.map_or(Duration::MAX, |last| now.saturating_sub(last));
-            let health = match probe.misses {
-                _ if silent >= DOWN_AFTER => Health::Down,
-                misses if misses >= SUSPECT_MISSES => Health::Suspect,
-                _ => probe.health.unwrap_or(Health::Suspect),
-            };
-            if probe.health != Some(health) {
-                tracing::warn!(node = %id, ?health, problem, "data node");
-            }
-            (probe.health, probe.problem) = (Some(health), Some(problem));
-        }
+    let probe = probes.entry(id).or_default();
+    let news = match verdict {
+        Ok(status) => return probe.answered(status, now, core.clock.wall_ms(), latency),
+        Err(Trouble::Unwell(problem)) => probe.missed(problem, now, core.experience.reached(id, now)),
+        Err(Trouble::NotThisNode(problem)) => probe.impersonated(problem),
+    };
+    if news {
+        tracing::warn!(node = %id, health = ?probe.health, problem = probe.problem, "data node");
     }
 }
 

@@ -2,6 +2,12 @@
 //!
 //! Every path has a row in [`ROUTES`], with who may use it. Authentication comes before any path is looked up: an
 //! unknown path and a forbidden one look the same to a stranger.
+//!
+//! The admin API answers under `/v1/admin/` and, in the shapes that the reference's coordinator has, under `/v1/coord/admin/`.
+
+mod insight;
+mod keys;
+mod nodes;
 
 use std::sync::Arc;
 
@@ -9,14 +15,14 @@ use api::admin::{Admin, AdminError, CoordChange};
 use api::rpc::{self, MetaReply, MetaRequest};
 use api::{MetaError, Metadata, Situation, routes};
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use consensus::Seat;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::{Coordinator, backup_http};
@@ -52,6 +58,24 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", routes::ADMIN_NODES, Access::Admin),
     ("POST", routes::ADMIN_NODES, Access::Admin),
     ("DELETE", routes::ADMIN_NODES, Access::Admin),
+    ("PUT", routes::ADMIN_NODE_CLASS, Access::Admin),
+    ("PUT", routes::ADMIN_NODE_LABELS, Access::Admin),
+    ("POST", routes::ADMIN_NODE_REPLACE, Access::Admin),
+    ("POST", routes::ADMIN_NODE_MOVE, Access::Admin),
+    ("GET", routes::ADMIN_HEARTBEAT, Access::Admin),
+    ("GET", routes::ADMIN_ROLE, Access::Admin),
+    ("GET", routes::ADMIN_OBJECT, Access::Admin),
+    ("GET", routes::ADMIN_URLKEYS, Access::Admin),
+    ("DELETE", routes::ADMIN_URLKEYS, Access::Admin),
+    ("POST", routes::ADMIN_URLKEY_ROTATE, Access::Admin),
+    ("GET", routes::COORD_NODES, Access::Admin),
+    ("POST", routes::COORD_NODES, Access::Admin),
+    ("DELETE", routes::COORD_NODES, Access::Admin),
+    ("PUT", routes::COORD_NODE_CLASS, Access::Admin),
+    ("PUT", routes::COORD_NODE_DOMAIN, Access::Admin),
+    ("GET", routes::COORD_URLKEYS, Access::Admin),
+    ("DELETE", routes::COORD_URLKEYS, Access::Admin),
+    ("POST", routes::COORD_URLKEY_ROTATE, Access::Admin),
 ];
 
 /// The largest question: a command with a full extent is well below.
@@ -121,8 +145,13 @@ async fn message(State(seat): State<Seat>, body: Body) -> Response {
 }
 
 /// What every coordinator of several can be asked: the rest only its leader knows, or may do.
-const ANYWHERE: [&str; 4] =
-    [routes::ADMIN_MEMBERS, routes::ADMIN_META_SNAPSHOT, routes::ADMIN_META_HASH, routes::ADMIN_SNAPSHOT_HISTORY];
+const ANYWHERE: [&str; 5] = [
+    routes::ADMIN_MEMBERS,
+    routes::ADMIN_ROLE,
+    routes::ADMIN_META_SNAPSHOT,
+    routes::ADMIN_META_HASH,
+    routes::ADMIN_SNAPSHOT_HISTORY,
+];
 
 async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request, next: Next) -> Response {
     let anywhere = request.method() == axum::http::Method::GET && ANYWHERE.contains(&request.uri().path());
@@ -168,7 +197,7 @@ pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
 
 /// The admin API at one coordinator of several: it answers while it leads, and says who does otherwise (503 with `X-COORD-LEADER`).
 ///
-/// The list of the coordinators and backups can be had from each of them.
+/// The list of the coordinators, the role of each, and backups can be had from each of them.
 pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router {
     admin_paths(Arc::new(coordinator.clone()))
         .layer(axum::middleware::from_fn_with_state(coordinator, at_the_leader))
@@ -178,10 +207,11 @@ pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router 
 fn admin_paths(admin: Arc<dyn Admin>) -> Router {
     Router::new()
         .route(routes::ADMIN_STATUS, get(status))
-        .route(routes::ADMIN_META_INFO, get(meta_info))
         .route(routes::ADMIN_MEMBERS, get(list_members).post(change_members))
         .merge(backup_http::routes())
-        .route(routes::ADMIN_NODES, get(list_nodes).post(add_node).delete(remove_node))
+        .merge(insight::router())
+        .merge(nodes::router())
+        .merge(keys::router())
         .fallback(|| async { failure(Situation::NoSuchRoute, "there is no such admin path") })
         .with_state(admin)
 }
@@ -219,17 +249,6 @@ async fn status(State(admin): State<Arc<dyn Admin>>) -> Response {
     render(admin.status().await)
 }
 
-async fn meta_info(State(admin): State<Arc<dyn Admin>>) -> Response {
-    render(admin.meta_info().await)
-}
-
-async fn list_nodes(State(admin): State<Arc<dyn Admin>>) -> Response {
-    render(admin.status().await.map(|status| {
-        let dns: Vec<_> = status.nodes.iter().map(|node| node.addr.clone()).collect();
-        serde_json::json!({ "dns": dns, "nodes": status.nodes })
-    }))
-}
-
 async fn list_members(State(admin): State<Arc<dyn Admin>>) -> Response {
     render(admin.coordinators().await)
 }
@@ -240,31 +259,6 @@ async fn change_members(State(admin): State<Arc<dyn Admin>>, body: Bytes) -> Res
         Err(error) => {
             let expected = r#"{"action": "add", "addr": "host:port"}, or promote, remove (with "node"), replace (with "old", "new")"#;
             failure(Situation::BadRequest, &format!("{error}; expected a JSON body like {expected}"))
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Address {
-    #[serde(default)]
-    addr: String,
-}
-
-async fn add_node(State(admin): State<Arc<dyn Admin>>, body: Bytes) -> Response {
-    let Ok(Address { addr }) = serde_json::from_slice(&body) else {
-        return failure(Situation::BadRequest, "expected a JSON body like {\"addr\": \"host:port\"}");
-    };
-    match addr.is_empty() {
-        true => failure(Situation::BadRequest, "missing addr"),
-        false => render(admin.add_node(&addr).await),
-    }
-}
-
-async fn remove_node(State(admin): State<Arc<dyn Admin>>, Query(Address { addr }): Query<Address>) -> Response {
-    match addr.is_empty() {
-        true => failure(Situation::BadRequest, "missing addr"),
-        false => {
-            render(admin.remove_node(&addr).await.map(|()| serde_json::json!({ "action": "remove", "addr": addr })))
         }
     }
 }

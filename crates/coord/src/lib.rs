@@ -7,16 +7,24 @@
 mod admin;
 mod backup;
 mod backup_http;
+mod experience;
 mod gc;
 mod heartbeat;
 mod hold;
 pub mod http;
+mod insight;
+mod keys;
 mod leases;
+mod losses;
 mod members;
 mod metadata;
+mod probes;
+mod registry;
 mod reign;
 mod schedule;
+pub mod seal;
 mod service;
+mod stamps;
 mod sweep;
 mod transport;
 

@@ -3,7 +3,7 @@
 use api::admin::{AdminError, CoordChange, CoordInfo};
 use consensus::{Group, MembersError};
 
-use crate::admin::check_address;
+use crate::registry::check_address;
 
 /// The members of the group, by number.
 pub(crate) fn list(group: &Group) -> Vec<CoordInfo> {

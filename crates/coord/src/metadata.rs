@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use api::metadata::{
-    Changed, Found, Grant, ListPage, ListQuery, Located, MAX_BUCKETS, MAX_LIST, MetaError, Metadata, VIEW_POLL,
+    Changed, Found, Grant, ListPage, ListQuery, Located, MAX_BUCKETS, MAX_LIST, MetaError, Metadata, Seen, VIEW_POLL,
 };
 use async_trait::async_trait;
 use domain::change::{Change, Session};
 use domain::record::{BucketRow, ObjectName};
 use domain::urlkey::UrlKey;
 use domain::view::ClusterView;
-use domain::{BucketName, LogPosition};
+use domain::{BucketName, LogPosition, NodeId};
 use meta::{Command, Reply, query};
 
 use crate::service::{Coordinator, storage};
@@ -92,8 +92,14 @@ impl Metadata for Coordinator {
         Ok(self.core.view.borrow().clone())
     }
 
+    async fn report_nodes(&self, lease: LogPosition, seen: &[(NodeId, Seen)]) -> Result<(), MetaError> {
+        self.core.in_reign()?;
+        self.core.experience.note(lease, seen, self.core.clock.monotonic());
+        Ok(())
+    }
+
     async fn url_keys(&self) -> Result<Vec<UrlKey>, MetaError> {
-        query::url_keys(&self.core.read().await?).map_err(storage)
+        self.core.open_url_keys().await
     }
 }
 

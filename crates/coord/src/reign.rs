@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Entropy, MetaError};
+use api::MetaError;
 use tokio::task::JoinSet;
 
 use crate::service::Core;
@@ -17,7 +17,7 @@ use crate::{gc, heartbeat, leases};
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Begins and ends reigns as the group's leadership comes and goes, for ever.
-pub(crate) async fn run(core: Arc<Core>, entropy: Arc<dyn Entropy>) {
+pub(crate) async fn run(core: Arc<Core>) {
     let mut leadership = core.group.watch_leadership();
     loop {
         let term = match leadership.wait_for(|now| now.mine).await {
@@ -28,7 +28,7 @@ pub(crate) async fn run(core: Arc<Core>, entropy: Arc<dyn Entropy>) {
         let ended = over.wait_for(|now| !now.mine || now.term != term);
         let shut_down = tokio::select! {
             ended = ended => ended.is_err(),
-            () = reign(&core, &*entropy, term) => false,
+            () = reign(&core, term) => false,
         };
         core.reign.send_replace(None);
         tracing::info!(term, "this coordinator leads no more");
@@ -39,8 +39,8 @@ pub(crate) async fn run(core: Arc<Core>, entropy: Arc<dyn Entropy>) {
 }
 
 /// Rules until dropped.
-async fn reign(core: &Arc<Core>, entropy: &dyn Entropy, term: u64) {
-    while let Err(error) = begin(core, entropy, term).await {
+async fn reign(core: &Arc<Core>, term: u64) {
+    while let Err(error) = begin(core, term).await {
         tracing::warn!(%error, term, "this coordinator leads, and cannot begin");
         tokio::time::sleep(RETRY).await;
     }
@@ -53,8 +53,11 @@ async fn reign(core: &Arc<Core>, entropy: &dyn Entropy, term: u64) {
 }
 
 /// Founds the cluster if it is new, registers what the settings name, and looks at the nodes once.
-pub(crate) async fn begin(core: &Arc<Core>, entropy: &dyn Entropy, term: u64) -> Result<(), MetaError> {
-    core.found(entropy).await?;
+pub(crate) async fn begin(core: &Arc<Core>, term: u64) -> Result<(), MetaError> {
+    core.found().await?;
+    core.reseal_url_keys().await?;
+    // What an earlier reign knew of the nodes is no silence of theirs.
+    core.probes.lock().clear();
     heartbeat::round(core).await?;
     core.reign.send_replace(Some(term));
     tracing::info!(term, "this coordinator leads");

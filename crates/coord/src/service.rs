@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use api::admin::GcReport;
-use api::{Clock, Entropy, MetaError, NodeStatus};
+use api::{Clock, Entropy, MetaError};
 use consensus::{Group, ProposeError, Snapshot};
 use datapath::Connect;
 use domain::NodeId;
@@ -14,11 +14,14 @@ use domain::urlkey::UrlKey;
 use domain::view::{ClusterView, Health, NodeView};
 use meta::{Command, Reply, StorageError, query};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::backup::Backups;
+use crate::experience::Experience;
+use crate::probes::Probe;
 use crate::schedule::{self, BackupSchedule};
+use crate::seal::Sealer;
 use crate::{gc, reign};
 
 /// What a coordinator may be told.
@@ -28,10 +31,16 @@ pub struct Settings {
     pub nodes: Vec<String>,
     /// The first URL key, if the registry has none yet.
     pub url_key: Option<UrlKey>,
+    /// What seals secrets before they go into the tables.
+    pub sealer: Sealer,
     /// A lease that is not renewed for this long is removed.
     pub lease_timeout: Duration,
+    /// Copies of each chunk that gateways make where nothing else is asked: so many nodes must always remain.
+    pub copies: u8,
     /// How often nodes are probed.
     pub probe_every: Duration,
+    /// How often a node's directory is handed a fresh witness.
+    pub witness_every: Duration,
     /// How often garbage is collected.
     pub gc_every: Duration,
     /// How long garbage is kept for backups; not at all while a node is short of room.
@@ -49,8 +58,11 @@ impl Default for Settings {
         Self {
             nodes: Vec::new(),
             url_key: None,
+            sealer: Sealer::default(),
             lease_timeout: Duration::from_secs(60),
+            copies: 1,
             probe_every: Duration::from_secs(1),
+            witness_every: Duration::from_secs(10),
             gc_every: Duration::from_secs(5),
             gc_delay: Duration::from_secs(3600),
             sweep_every: Duration::from_secs(600),
@@ -72,6 +84,7 @@ pub(crate) struct Core {
     pub group: Group,
     pub connect: Arc<dyn Connect>,
     pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
     pub settings: Settings,
     pub view: watch::Sender<ClusterView>,
     /// The term in which this coordinator leads; `None` while it does not, or has not begun.
@@ -81,21 +94,10 @@ pub(crate) struct Core {
     pub backups: Backups,
     /// The disk is nearly full: what adds rows is refused.
     pub full: AtomicBool,
-}
-
-/// How the probes of one node go.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Probe {
-    /// Probes in a row without a good answer.
-    pub misses: u32,
-    /// Monotonic time of the last good answer.
-    pub last_good: Option<Duration>,
-    /// What was wrong the last time.
-    pub problem: Option<String>,
-    /// What it said of itself.
-    pub status: Option<NodeStatus>,
-    /// What follows for the view.
-    pub health: Option<Health>,
+    /// Rung when a node's row says that copies on a lost directory are still to be counted as missing.
+    pub sweeps: Notify,
+    /// How nodes look to gateways.
+    pub experience: Experience,
 }
 
 impl Coordinator {
@@ -113,6 +115,7 @@ impl Coordinator {
             group,
             connect,
             clock,
+            entropy,
             settings,
             view: watch::Sender::new(first),
             reign: watch::Sender::new(None),
@@ -120,12 +123,14 @@ impl Coordinator {
             gc: Mutex::default(),
             backups: Backups::default(),
             full: AtomicBool::new(false),
+            sweeps: Notify::new(),
+            experience: Experience::default(),
         });
         if core.group.is_alone() {
-            reign::begin(&core, &*entropy, core.group.leadership().term).await?;
+            reign::begin(&core, core.group.leadership().term).await?;
         }
         let mut loops = JoinSet::new();
-        loops.spawn(reign::run(core.clone(), entropy));
+        loops.spawn(reign::run(core.clone()));
         loops.spawn(schedule::run(core.clone()));
         Ok(Self { core, _loops: Arc::new(loops) })
     }
@@ -151,15 +156,15 @@ impl Coordinator {
 }
 
 impl Core {
-    pub async fn found(&self, entropy: &dyn Entropy) -> Result<(), MetaError> {
+    pub async fn found(&self) -> Result<(), MetaError> {
         let founded = query::cluster(&self.read().await?).map_err(storage)?.is_some_and(|row| row.cluster_id != 0);
         let mut commands = Vec::new();
         if !founded {
             // A group of several drew its id when it was founded.
             let drawn = Some(self.group.key().cluster).filter(|cluster| *cluster != 0);
-            commands.push(Command::Found { cluster_id: drawn.unwrap_or_else(|| entropy.u128().max(1)) });
+            commands.push(Command::Found { cluster_id: drawn.unwrap_or_else(|| self.entropy.u128().max(1)) });
         }
-        commands.extend(self.settings.url_key.clone().map(Command::SeedUrlKey));
+        commands.extend(self.first_url_key()?);
         commands.extend(self.settings.nodes.iter().map(|addr| Command::AddNode { addr: addr.clone() }));
         if commands.is_empty() {
             return Ok(());
@@ -230,15 +235,8 @@ impl Core {
         let rows = query::nodes(&tables).map_err(storage)?;
         let probes = self.probes.lock().clone();
         let health = |id: &NodeId| probes.get(id).and_then(|probe| probe.health).unwrap_or(Health::Suspect);
-        let view = |(id, row): (NodeId, domain::record::NodeRow)| NodeView {
-            health: health(&id),
-            id,
-            name: row.name,
-            addr: row.addr,
-            incarnation: row.incarnation,
-            state: row.state,
-            generation: cluster.generation,
-        };
+        let view =
+            |(id, row): (NodeId, domain::record::NodeRow)| NodeView::of(id, row, health(&id), cluster.generation);
         let nodes: Vec<_> = rows.into_iter().map(view).collect();
         self.view.send_if_modified(|known| {
             let next = ClusterView {
@@ -247,6 +245,8 @@ impl Core {
                 cluster_id: cluster.cluster_id,
                 generation: cluster.generation,
                 nodes,
+                classes: cluster.classes,
+                keys_revision: cluster.keys_revision,
             };
             let changed = next != *known;
             *known = next;

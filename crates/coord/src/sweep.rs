@@ -21,9 +21,11 @@ const PAGE: usize = 1000;
 const SWEEP_CHUNKS: usize = 16_384;
 
 impl Core {
-    /// The way to a registered node.
+    /// The way to a registered node whose directory is believed to be its own: behind another one are chunks that are not ours to delete.
     pub(crate) fn store(&self, id: NodeId) -> Option<std::sync::Arc<dyn ChunkStore>> {
-        self.view.borrow().node(id).map(|node| self.connect.connect(node))
+        let view = self.view.borrow();
+        let node = view.node(id).filter(|node| node.incarnation.is_some())?;
+        Some(self.connect.connect(node))
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use api::metadata::Seen;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How many latencies are remembered: enough for a p95, few enough to forget a bad minute.
 const WINDOW: usize = 64;
@@ -19,6 +21,7 @@ struct Past {
     puts: Window,
     gets: Window,
     slow: bool,
+    answered: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -46,12 +49,16 @@ impl Window {
 impl Experience {
     /// A put was answered after `took`.
     pub fn put_took(&self, took: Duration) {
-        self.0.lock().puts.add(took);
+        let mut past = self.0.lock();
+        past.puts.add(took);
+        past.answered = Some(Instant::now());
     }
 
     /// A get was answered after `took`.
     pub fn get_took(&self, took: Duration) {
-        self.0.lock().gets.add(took);
+        let mut past = self.0.lock();
+        past.gets.add(took);
+        past.answered = Some(Instant::now());
     }
 
     /// The usual time of a put.
@@ -67,6 +74,16 @@ impl Experience {
     /// Whether it was silent for too long and no probe has answered since.
     pub fn is_slow(&self) -> bool {
         self.0.lock().slow
+    }
+
+    /// How it looks from here: silent, or it answered within `lately`; `None` if it was not asked.
+    pub fn seen(&self, lately: Duration) -> Option<Seen> {
+        let past = self.0.lock();
+        match (past.slow, past.answered) {
+            (true, _) => Some(Seen::Silent),
+            (false, Some(answered)) if answered.elapsed() <= lately => Some(Seen::Answers),
+            (false, _) => None,
+        }
     }
 
     /// Notes that it was silent for too long; true if that is news, and somebody should begin to probe.
@@ -91,6 +108,21 @@ mod tests {
         (0..1000).for_each(|_| experience.get_took(Duration::from_secs(9)));
         (0..64).for_each(|ms| experience.get_took(Duration::from_millis(ms)));
         assert_eq!(experience.get_p95(), Some(Duration::from_millis(60)), "the nine seconds are forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_not_asked_lately_has_no_opinion() {
+        let (experience, lately) = (Experience::default(), Duration::from_secs(3));
+        assert_eq!(experience.seen(lately), None);
+        experience.put_took(Duration::from_millis(1));
+        assert_eq!(experience.seen(lately), Some(Seen::Answers));
+        // waits: the clock is paused.
+        tokio::time::sleep(lately * 2).await;
+        assert_eq!(experience.seen(lately), None);
+        experience.get_took(Duration::from_millis(1));
+        assert_eq!(experience.seen(lately), Some(Seen::Answers));
+        experience.mark_slow();
+        assert_eq!(experience.seen(lately), Some(Seen::Silent));
     }
 
     #[test]

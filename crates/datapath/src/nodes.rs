@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::ChunkStore;
+use api::metadata::{MAX_SEEN, REPORT_EVERY, Seen};
 use domain::NodeId;
 use domain::view::{ClusterView, Health, NodeView};
 use parking_lot::Mutex;
@@ -54,6 +55,16 @@ impl Nodes {
     pub fn store(&self, id: NodeId) -> Option<Arc<dyn ChunkStore>> {
         let view = self.view();
         view.node(id).map(|node| self.peer(node).store.clone())
+    }
+
+    /// How those nodes look from here that somebody has doubts about: the view, or this process itself.
+    pub fn doubtful(&self) -> Vec<(NodeId, Seen)> {
+        let (view, known) = (self.view(), self.known.lock());
+        let look = |node: &NodeView| {
+            let seen = known.get(&node.id)?.experience.seen(REPORT_EVERY * 2)?;
+            (node.health != Health::Up || seen == Seen::Silent).then_some((node.id, seen))
+        };
+        view.nodes.iter().filter_map(look).take(MAX_SEEN).collect()
     }
 
     pub(crate) fn peer(&self, node: &NodeView) -> Arc<Peer> {

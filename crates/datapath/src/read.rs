@@ -274,9 +274,9 @@ async fn fetch(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, Chun
 mod tests {
     use super::*;
     use api::ChunkStore;
-    use domain::ChunkId;
     use domain::record::NodeState;
     use domain::view::{ClusterView, Health};
+    use domain::{ChunkId, ClassId};
     use testkit::mem_chunk_store::{Fault, MemChunkStore};
     use tokio::sync::watch;
 
@@ -308,6 +308,9 @@ mod tests {
                 state,
                 health,
                 generation: 1,
+                domain: String::new(),
+                class: ClassId::default(),
+                weight: 1,
             });
         }
         let (_sender, view) = watch::channel(Arc::new(ClusterView { nodes, ..Default::default() }));

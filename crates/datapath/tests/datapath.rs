@@ -57,6 +57,9 @@ impl Cluster {
                 state: NodeState::In,
                 health: Health::Up,
                 generation: 1,
+                domain: String::new(),
+                class: ClassId::default(),
+                weight: 1,
             });
         }
         let (view, receiver) = watch::channel(Arc::new(ClusterView { nodes, ..Default::default() }));

@@ -108,11 +108,15 @@ mod tests {
     use std::time::Duration;
 
     use api::admin::{ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
+    use api::insight::{Heartbeat, ObjectRecord, RoleInfo};
+    use api::keys::{Rotation, UrlKeyInfo};
     use api::meta_admin::{BackupHistory, BackupStream, HoldAudit, StateHash};
     use api::{Admin, AdminError, MetaAdmin};
     use async_trait::async_trait;
     use client::{Http, Native, TcpConnector};
     use domain::ChunkId;
+    use domain::record::ObjectName;
+    use domain::registry::NodeLabels;
 
     use super::*;
     use crate::cluster::{Condition, DemoError, GatewaySettings, Signal, Who};
@@ -197,6 +201,42 @@ mod tests {
 
         async fn change_coordinators(&self, _: &CoordChange) -> Result<Vec<CoordInfo>, AdminError> {
             Err(AdminError::Conflict("made of paper".into()))
+        }
+
+        async fn replace_node(&self, _: &str) -> Result<NodeInfo, AdminError> {
+            Err(AdminError::Invalid("made of paper".into()))
+        }
+
+        async fn label_node(&self, _: &str, _: &NodeLabels) -> Result<NodeInfo, AdminError> {
+            Err(AdminError::Invalid("made of paper".into()))
+        }
+
+        async fn move_node(&self, _: &str, _: &str) -> Result<NodeInfo, AdminError> {
+            Err(AdminError::Invalid("made of paper".into()))
+        }
+
+        async fn heartbeat(&self) -> Result<Heartbeat, AdminError> {
+            Ok(Heartbeat::default())
+        }
+
+        async fn role(&self) -> Result<RoleInfo, AdminError> {
+            Ok(RoleInfo::primary())
+        }
+
+        async fn inspect(&self, _: &ObjectName) -> Result<ObjectRecord, AdminError> {
+            Err(AdminError::NotFound("made of paper".into()))
+        }
+
+        async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError> {
+            Ok(Vec::new())
+        }
+
+        async fn rotate_url_key(&self, _: &Rotation) -> Result<Vec<UrlKeyInfo>, AdminError> {
+            Err(AdminError::Invalid("made of paper".into()))
+        }
+
+        async fn remove_url_key(&self, _: &str) -> Result<Vec<UrlKeyInfo>, AdminError> {
+            Err(AdminError::Invalid("made of paper".into()))
         }
     }
 

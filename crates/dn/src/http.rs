@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::chunk_store::{Held, Stored};
+use api::chunk_store::{Held, Restamp, Stored};
 use api::routes::{HEADER_CRC, HEADER_INCARNATION, HEADER_TOKEN, QUERY_GENERATION};
 use api::{ChunkError, ChunkStore, Clock};
 use axum::extract::{Request, State};
@@ -43,7 +43,7 @@ pub struct Endpoint {
 }
 
 /// Everything behind the door.
-pub const ENDPOINTS: [Endpoint; 13] = [
+pub const ENDPOINTS: [Endpoint; 15] = [
     Endpoint { method: "PUT", path: "/chunk/{id}", serve: || put(put_chunk) },
     Endpoint { method: "GET", path: "/chunk/{id}", serve: || get(get_chunk) },
     Endpoint { method: "HEAD", path: "/chunk/{id}", serve: || head(head_chunk) },
@@ -57,6 +57,8 @@ pub const ENDPOINTS: [Endpoint; 13] = [
     Endpoint { method: "GET", path: "/chunks/deep", serve: || get(deep_scan) },
     Endpoint { method: "GET", path: "/node", serve: || get(status) },
     Endpoint { method: "POST", path: "/node/format", serve: || post(format) },
+    Endpoint { method: "POST", path: "/node/witness", serve: || post(witness) },
+    Endpoint { method: "POST", path: "/node/restamp", serve: || post(restamp) },
 ];
 
 /// The node's router: [`ENDPOINTS`] behind the check of `secret`, and `/healthz` in the open.
@@ -219,7 +221,7 @@ async fn status(State(node): State<Node>, form: Form) -> Result<Response, Failur
     Ok(form.reply(&status, || {
         let who = status.identity.map(|who| {
             let (cluster, incarnation) = (format!("{:032x}", who.cluster_id), who.incarnation.to_string());
-            json!({"cluster": cluster, "generation": who.generation, "incarnation": incarnation, "boot": who.boot})
+            json!({"cluster": cluster, "generation": who.generation, "incarnation": incarnation, "boot": who.boot, "witness": who.witness})
         });
         json!({
             "dn": name(&node), "identity": who, "chunks": status.chunks, "poisoned": status.poisoned,
@@ -240,6 +242,24 @@ async fn format(State(node): State<Node>, form: Form, request: Request) -> Resul
 /// The node, for a caller who may have said by which generation of the metadata it goes.
 fn named(node: &Node, query: &Parameters) -> Result<Node, Failure> {
     Ok(node.in_the_name_of(query.get(QUERY_GENERATION, "a number: the metadata generation that the caller goes by")?))
+}
+
+/// `POST /node/witness`: stores a larger witness in the stamp; the body is a record of the number.
+async fn witness(State(node): State<Node>, form: Form, request: Request) -> Result<Response, Failure> {
+    let (body, _share) = wire::body(&node, request, MAX_REQUEST_BYTES).await?;
+    let witness: u64 = codec::decode(&body)
+        .map_err(|error| Failure::bad(format!("witness takes a record, which coordinators send: {error}")))?;
+    let identity = node.witness(witness).await?;
+    Ok(form.reply(&identity, || json!({"dn": name(&node), "witness": identity.witness})))
+}
+
+/// `POST /node/restamp`: gives the directory a new incarnation; the body is a record of a `Restamp`.
+async fn restamp(State(node): State<Node>, form: Form, request: Request) -> Result<Response, Failure> {
+    let (body, _share) = wire::body(&node, request, MAX_REQUEST_BYTES).await?;
+    let stamp: Restamp = codec::decode(&body)
+        .map_err(|error| Failure::bad(format!("restamp takes a record, which `kvfs node replace` sends: {error}")))?;
+    let identity = node.restamp(stamp).await?;
+    Ok(form.reply(&identity, || json!({"dn": name(&node), "incarnation": identity.incarnation.to_string()})))
 }
 
 fn name(node: &Node) -> String {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
+use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Restamp, Stored};
 use api::{ChunkError, ChunkStore, Clock, Disk, Entropy, NodeStatus};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -274,5 +274,13 @@ impl ChunkStore for Node {
             }
         }
         Ok(identity)
+    }
+
+    async fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError> {
+        self.job(move |store| store.witness(witness)).await
+    }
+
+    async fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError> {
+        self.job(move |store| store.restamp(stamp)).await
     }
 }

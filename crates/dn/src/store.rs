@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
+use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Restamp, Stored};
 use api::{ChunkError, Clock, Disk, Entropy, NodeStatus};
 use domain::codec::{self, CodecError};
 use domain::merkle::{self, Inventory};
@@ -134,7 +134,7 @@ impl FilesStore {
         }
         self.poison.check()?;
         let incarnation = Incarnation(self.entropy.u64());
-        let identity = NodeIdentity { cluster_id, generation, node, incarnation, boot: 1 };
+        let identity = NodeIdentity { cluster_id, generation, node, incarnation, boot: 1, witness: 0 };
         self.layout.prepare().map_err(|trouble| self.explain(trouble))?;
         let ids = self.scan_all().map_err(|trouble| self.explain(trouble))?;
         ids.iter().try_for_each(|id| self.layout.adopt(*id)).map_err(|trouble| self.explain(trouble))?;
@@ -165,6 +165,51 @@ impl FilesStore {
             Some(named) => Err(ChunkError::Superseded { named, obeyed }),
             None => Ok(()),
         }
+    }
+
+    /// Stores a witness that is larger than the one in the stamp.
+    pub fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError> {
+        let _one_at_a_time = self.formatting.lock();
+        let known = self.identity()?;
+        self.poison.check()?;
+        if witness <= known.witness {
+            return Ok(known);
+        }
+        self.become_of(NodeIdentity { witness, ..known })
+    }
+
+    /// Gives the directory a new incarnation; what it holds stays, under tokens that nobody has seen.
+    pub fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError> {
+        let _one_at_a_time = self.formatting.lock();
+        let known = self.identity()?;
+        self.poison.check()?;
+        if known.cluster_id != stamp.cluster_id {
+            return Err(other_node(known, stamp.cluster_id, stamp.node));
+        }
+        if stamp.generation < known.generation {
+            return Err(ChunkError::Superseded { named: stamp.generation, obeyed: known.generation });
+        }
+        if known.incarnation != stamp.was {
+            // Its answer was lost the first time, or somebody else was faster: with another node's stamp that is an error.
+            return match known.node == stamp.node {
+                true => Ok(known),
+                false => Err(other_node(known, stamp.cluster_id, stamp.node)),
+            };
+        }
+        self.become_of(NodeIdentity {
+            cluster_id: stamp.cluster_id,
+            generation: stamp.generation,
+            node: stamp.node,
+            incarnation: Incarnation(self.entropy.u64()),
+            boot: known.boot.max(stamp.boot) + 1,
+            witness: 0,
+        })
+    }
+
+    fn become_of(&self, identity: NodeIdentity) -> Result<NodeIdentity, ChunkError> {
+        self.write_stamp(&identity).map_err(|trouble| self.explain(trouble))?;
+        self.state.lock().identity = Some(identity);
+        Ok(identity)
     }
 
     /// Makes `bytes`, already checked against their CRC-32C, durable under `id`.

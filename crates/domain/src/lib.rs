@@ -15,6 +15,8 @@ pub mod peer_auth;
 pub mod placement;
 pub mod quorum;
 pub mod record;
+pub mod registry;
+pub mod secret;
 pub mod timestamp;
 pub mod urlkey;
 pub mod view;

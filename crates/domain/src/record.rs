@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::{Loss, Sweep};
 use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey};
 
 /// How the bytes of a bucket's objects are kept where the request does not say otherwise.
@@ -150,8 +151,16 @@ pub struct NodeRow {
     pub name: String,
     /// Where it is reached now.
     pub addr: String,
-    /// The formatting that was stamped for it, once it was.
+    /// The formatting whose answers count: what was stamped for it; none before that, and none once it is lost.
     pub incarnation: Option<Incarnation>,
+    /// The highest boot counter that its directory was known to hold.
+    pub boot: u64,
+    /// The last witness that its directory was known to hold.
+    pub witness: u64,
+    /// That its directory is not the one that was stamped, until the node is replaced.
+    pub lost: Option<Loss>,
+    /// While copies of earlier incarnations are being counted as missing: how far that is.
+    pub sweep: Option<Sweep>,
     /// Whether it takes chunks.
     pub state: NodeState,
     /// Failure domain; empty means its own.
@@ -192,6 +201,12 @@ pub struct ClusterRow {
     pub hold_deletes: Option<String>,
     /// Milliseconds of leadership so far, summed over all leaders: the clock of time-outs.
     pub ticks_ms: u64,
+    /// The names of storage classes, by [`ClassId`]; the first is the default class, without a name.
+    pub classes: Vec<String>,
+    /// The most copies that any write has asked for: fewer nodes than that must never remain.
+    pub most_copies: u8,
+    /// Raised by every change of a key: what whoever follows the keys waits to see pass.
+    pub keys_revision: u64,
 }
 
 /// Why a chunk has fewer good copies than wanted.
@@ -212,6 +227,8 @@ pub enum DegradedCause {
     Absent,
     /// A copy was found damaged.
     Damaged,
+    /// The directory that held a copy is not there any more.
+    Lost,
 }
 
 /// An object by its full name.

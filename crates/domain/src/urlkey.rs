@@ -9,7 +9,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::id::hex;
@@ -28,20 +28,6 @@ pub struct UrlKey {
     pub primary: bool,
     /// Wall clock at its registration, in milliseconds: information only.
     pub created_ms: u64,
-}
-
-/// What stands before the digest in place of a secret.
-const FINGERPRINT: &[u8] = b"sha256:";
-
-impl UrlKey {
-    /// The key with a digest in place of its secret, for those who must not know that: nobody can sign with it. Doing it twice is doing it once.
-    pub fn fingerprinted(&self) -> Self {
-        let secret = match self.secret.starts_with(FINGERPRINT) {
-            true => self.secret.clone(),
-            false => [FINGERPRINT, Sha256::digest(&self.secret).as_slice()].concat(),
-        };
-        Self { secret, ..self.clone() }
-    }
 }
 
 impl std::fmt::Debug for UrlKey {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::placement;
-use crate::record::NodeState;
-use crate::{ChunkId, Incarnation, NodeId};
+use crate::record::{NodeRow, NodeState};
+use crate::{ChunkId, ClassId, Incarnation, NodeId};
 
 /// How a node looks to the coordinator's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,20 @@ pub struct NodeView {
     pub health: Health,
     /// The metadata generation in whose name it is asked: the view's own.
     pub generation: u64,
+    /// Failure domain; empty means its own.
+    pub domain: String,
+    /// Storage class.
+    pub class: ClassId,
+    /// Share of the load, relative to other nodes' weights.
+    pub weight: u32,
+}
+
+impl NodeView {
+    /// The node `id` as its row has it, with the health that its probes came to, asked in the name of `generation`.
+    pub fn of(id: NodeId, row: NodeRow, health: Health, generation: u64) -> Self {
+        let NodeRow { name, addr, incarnation, state, domain, class, weight, .. } = row;
+        Self { id, name, addr, incarnation, state, health, generation, domain, class, weight }
+    }
 }
 
 /// The nodes of the cluster at one moment.
@@ -49,6 +63,10 @@ pub struct ClusterView {
     pub generation: u64,
     /// All registered nodes, by id.
     pub nodes: Vec<NodeView>,
+    /// The names of storage classes, by [`ClassId`]; the first is the default class, without a name.
+    pub classes: Vec<String>,
+    /// Grows with every change of a URL key or credential: who follows those asks again when it passes.
+    pub keys_revision: u64,
 }
 
 impl ClusterView {
@@ -80,6 +98,9 @@ mod tests {
             state,
             health: Health::Down,
             generation: 1,
+            domain: String::new(),
+            class: ClassId::default(),
+            weight: 1,
         };
         let view = ClusterView {
             nodes: vec![

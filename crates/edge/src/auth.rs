@@ -6,12 +6,13 @@ use std::time::Duration;
 use api::{Clock, Metadata};
 use axum::http::request::Parts;
 use domain::urlkey::{self, Presented, UrlKey, UrlKeyError};
+use domain::view::ClusterView;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
 use crate::path;
 
-/// How often the registry is asked for its keys.
+/// How often the registry is asked for its keys, though nobody said that they changed.
 const POLL_EVERY: Duration = Duration::from_secs(30);
 
 /// After a failed poll, and until there is a first key.
@@ -22,11 +23,12 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 pub struct UrlKeys(watch::Receiver<Arc<Vec<UrlKey>>>);
 
 impl UrlKeys {
-    /// Follows the registry's keys until the last clone is dropped.
-    pub fn follow(meta: Arc<dyn Metadata>) -> Self {
+    /// Follows the registry's keys until the last clone is dropped: asks whenever `view` says that they changed, and from time to time.
+    pub fn follow(meta: Arc<dyn Metadata>, mut view: watch::Receiver<Arc<ClusterView>>) -> Self {
         let (sender, receiver) = watch::channel(Arc::new(Vec::new()));
         tokio::spawn(async move {
             while !sender.is_closed() {
+                let asked_at = view.borrow().keys_revision;
                 let wait = match meta.url_keys().await {
                     Ok(keys) if !keys.is_empty() => {
                         sender.send_replace(Arc::new(keys));
@@ -38,7 +40,12 @@ impl UrlKeys {
                         RETRY_EVERY
                     }
                 };
-                tokio::time::sleep(wait).await;
+                let changed = view.wait_for(|view| view.keys_revision != asked_at);
+                // A view that nobody keeps any more never changes: then this is a poll.
+                let unkept = matches!(tokio::time::timeout(wait, changed).await, Ok(Err(_)));
+                if unkept {
+                    tokio::time::sleep(wait).await;
+                }
             }
         });
         Self(receiver)

@@ -1,7 +1,12 @@
 //! The command line, declared.
 
+mod admin;
+mod reach;
+
 use std::path::{Path, PathBuf};
 
+pub use self::admin::{DnsVerb, NodeVerb, UrlkeyVerb};
+pub use self::reach::Reach;
 use crate::meta_args::MetaVerb;
 use crate::settings::SettingsError;
 use anyhow::Result;
@@ -52,41 +57,6 @@ pub enum LogFormat {
     Text,
     /// An object a line, for programs.
     Json,
-}
-
-/// How a client finds its store.
-#[derive(Args, Clone, Debug)]
-pub struct Reach {
-    /// The gateway, as host:port. Default: the `kvfs up` of this directory (kvfs-data/client.toml).
-    #[arg(long, global = true, env = "KVFS_ENDPOINT", value_name = "HOST:PORT", help_heading = "Client options")]
-    pub endpoint: Option<String>,
-    /// A client file with endpoint and keys.
-    #[arg(long, global = true, env = "KVFS_CLIENT", value_name = "FILE", help_heading = "Client options")]
-    pub client: Option<PathBuf>,
-    /// The coordinators' admin API, as host:port, if it is not at the gateway; several are separated by commas, and the leader answers.
-    #[arg(long, global = true, env = "KVFS_COORD", value_name = "HOST:PORT,…", help_heading = "Client options")]
-    pub coord: Option<String>,
-    /// How to answer.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Client options")]
-    pub output: Format,
-}
-
-/// How a verb answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Text for people and pipes.
-    Text,
-    /// JSON alone on stdout.
-    Json,
-}
-
-impl From<Format> for cli::Output {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => cli::Output::Text,
-            Format::Json => cli::Output::Json,
-        }
-    }
 }
 
 /// The verbs.
@@ -226,11 +196,37 @@ is reported and not fetched.")]
         #[arg(long, default_value = "15m")]
         ttl: String,
     },
-    /// Data nodes: add, remove, list.
+    /// Data nodes: add, remove, replace, relabel, move, list.
     Node {
         /// What to do.
         #[command(subcommand)]
         verb: NodeVerb,
+    },
+    /// Data nodes, in the reference's words: list, add, remove, class, domain.
+    Dns {
+        /// What to do.
+        #[command(subcommand)]
+        verb: DnsVerb,
+    },
+    /// URL keys: list, rotate, remove.
+    Urlkey {
+        /// What to do.
+        #[command(subcommand)]
+        verb: UrlkeyVerb,
+    },
+    /// Show how the probes of each data node go.
+    Heartbeat,
+    /// Show what the process that answers is to its cluster: where changes are made.
+    Role,
+    /// Show an object's record: its chunks, and on which nodes each of them is.
+    #[command(after_help = "Example: kvfs inspect photos/cat.jpg")]
+    Inspect {
+        /// BUCKET/KEY.
+        #[arg(required_unless_present = "object_flag")]
+        object: Option<String>,
+        /// BUCKET/KEY, as the reference has it.
+        #[arg(long = "object", value_name = "OBJECT", conflicts_with = "object")]
+        object_flag: Option<String>,
     },
     /// Show the cluster on one screen.
     Status,
@@ -385,23 +381,6 @@ Example: kvfs coord members recover --data-dir coord-data --self-url a:9000 --ac
         /// host:port of a coordinator that runs on an empty directory; may be the lost one's address.
         new: String,
     },
-}
-
-/// Verbs about data nodes.
-#[derive(Subcommand)]
-pub enum NodeVerb {
-    /// Register a data node.
-    Add {
-        /// host:port.
-        addr: String,
-    },
-    /// Remove a data node that holds nothing.
-    Remove {
-        /// host:port.
-        addr: String,
-    },
-    /// List data nodes.
-    List,
 }
 
 /// Verbs about settings.

@@ -1,7 +1,7 @@
 //! The client's verbs: find the store, do the thing, say how it went.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use client::{Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
 use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, NodeVerb, Reach, Role, Verb};
-use crate::home::default_client_file;
+use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, Verb};
+use crate::home::{FIRST_KID, default_client_file};
 use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
-use crate::{manual, meta_verbs};
+use crate::{admin_side, manual, meta_verbs};
 
 /// Carries a client's verb out.
 pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
-    let output = Output::from(reach.output);
+    let output = reach.output();
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = std::io::BufWriter::new(stdout);
@@ -52,9 +52,15 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
             let own = self_url.as_deref().map(host_port);
             meta_verbs::restore((&from, &data_dir), own.as_deref(), force, output, &mut out)
         }
-        Verb::Node { .. } | Verb::Status | Verb::Meta { .. } | Verb::Coord { .. } => {
-            administer(verb, reach, output, &mut out).await
-        }
+        Verb::Node { .. }
+        | Verb::Dns { .. }
+        | Verb::Urlkey { .. }
+        | Verb::Heartbeat
+        | Verb::Role
+        | Verb::Inspect { .. }
+        | Verb::Status
+        | Verb::Coord { .. }
+        | Verb::Meta { .. } => admin_side::run(verb, reach, output, &mut out).await,
         Verb::Bench { verb } => bench(verb, reach, output, &mut out).await,
         verb => use_objects(verb, reach, output, terminal, &mut out).await,
     };
@@ -111,37 +117,6 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
     }
 }
 
-async fn administer(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
-    let admin = admin(reach)?;
-    match verb {
-        Verb::Node { verb: NodeVerb::Add { addr } } => cli::admin::node_add(&admin, &addr, output, out).await,
-        Verb::Node { verb: NodeVerb::Remove { addr } } => cli::admin::node_remove(&admin, &addr, output, out).await,
-        Verb::Node { verb: NodeVerb::List } => cli::admin::node_list(&admin, output, out).await,
-        Verb::Coord { verb: Some(CoordVerb::Members { verb }), .. } => members(verb, &admin, output, out).await,
-        Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(&admin, output, out).await,
-        Verb::Meta { verb: MetaVerb::Backup { out: file } } => {
-            meta_verbs::backup(&admin, file.as_deref(), output, out).await
-        }
-        Verb::Meta { verb: MetaVerb::Hash { .. } } => cli::meta::hash(&admin, output, out).await,
-        Verb::Meta { verb: MetaVerb::ReleaseHold { force } } => {
-            cli::meta::release_hold(&admin, force, output, out).await
-        }
-        Verb::Meta { verb: MetaVerb::History } => cli::meta::history(&admin, output, out).await,
-        _ => cli::admin::status(&admin, output, out).await,
-    }
-}
-
-async fn members(verb: MembersVerb, admin: &HttpAdmin, output: Output, out: &mut dyn Write) -> Result<()> {
-    match verb {
-        MembersVerb::List => cli::members::list(admin, output, out).await,
-        MembersVerb::Add { addr, promote } => cli::members::add(admin, &addr, promote, output, out).await,
-        MembersVerb::Promote { member } => cli::members::promote(admin, &member, output, out).await,
-        MembersVerb::Remove { member } => cli::members::remove(admin, &member, output, out).await,
-        MembersVerb::Recover { .. } => bail!("recovering is done on a directory"),
-        MembersVerb::Replace { old, new } => cli::members::replace(admin, &old, &new, output, out).await,
-    }
-}
-
 async fn bench(verb: BenchVerb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
     let BenchVerb::Meta { concurrency, length, objects, chunks } = verb;
     let length = durations::parse(&length).map_err(|error| anyhow!("--length {length:?}: {error}"))?;
@@ -162,11 +137,12 @@ fn addresses(list: &str) -> Vec<String> {
 
 /// The client file that applies: the one named, or this directory's, or none.
 fn client_file(reach: &Reach) -> Result<Option<ClientFile>> {
-    match &reach.client {
-        Some(path) => ClientFile::read(path).map(Some),
-        None if default_client_file().exists() => ClientFile::read(&default_client_file()).map(Some),
-        None => Ok(None),
-    }
+    client_path(reach).map(|path| ClientFile::read(&path)).transpose()
+}
+
+/// Where the client file that applies is.
+pub fn client_path(reach: &Reach) -> Option<PathBuf> {
+    reach.client.clone().or_else(|| Some(default_client_file()).filter(|path| path.exists()))
 }
 
 fn native(reach: &Reach) -> Result<Native> {
@@ -174,31 +150,34 @@ fn native(reach: &Reach) -> Result<Native> {
     let endpoint = reach.endpoint.clone().or(file.as_ref().map(|file| file.endpoint.clone()));
     let endpoint = endpoint.ok_or_else(|| anyhow!(NoStore))?;
     // A gateway that lets everybody in takes any signature.
-    let (kid, secret) = url_key(file).unwrap_or_else(|| ("v1".into(), "unsigned".into()));
+    let (kid, secret) = url_key(file)?.unwrap_or_else(|| (FIRST_KID.into(), b"unsigned".to_vec()));
     Ok(client_of(&endpoint, &kid, &secret))
 }
 
 /// A client that only signs: it needs a key, and no store.
 fn signer(reach: &Reach) -> Result<Native> {
-    let (kid, secret) = url_key(client_file(reach)?).ok_or_else(|| anyhow!(NoKey))?;
+    let (kid, secret) = url_key(client_file(reach)?)?.ok_or_else(|| anyhow!(NoKey))?;
     Ok(client_of("", &kid, &secret))
 }
 
-fn client_of(endpoint: &str, kid: &str, secret: &str) -> Native {
+fn client_of(endpoint: &str, kid: &str, secret: &[u8]) -> Native {
     let clock = Arc::new(SystemClock::new());
-    Native::new(Arc::new(TcpConnector), clock, host_port(endpoint), kid, secret.as_bytes())
+    Native::new(Arc::new(TcpConnector), clock, host_port(endpoint), kid, secret)
 }
 
 /// The URL key: the environment's, or the client file's.
-fn url_key(file: Option<ClientFile>) -> Option<(String, String)> {
+fn url_key(file: Option<ClientFile>) -> Result<Option<(String, Vec<u8>)>> {
     let from_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match from_env("EDGE_URLKEY_SECRET") {
-        Some(secret) => Some((from_env("EDGE_URLKEY_PRIMARY_KID").unwrap_or_else(|| "v1".into()), secret)),
-        None => file.map(|file| (file.kid, file.secret)),
+        Some(secret) => {
+            let kid = from_env("EDGE_URLKEY_PRIMARY_KID").unwrap_or_else(|| FIRST_KID.into());
+            Ok(Some((kid, secret.into_bytes())))
+        }
+        None => file.map(|file| Ok((file.kid.clone(), file.secret_bytes()?))).transpose(),
     }
 }
 
-fn admin(reach: &Reach) -> Result<HttpAdmin> {
+pub fn admin(reach: &Reach) -> Result<HttpAdmin> {
     let file = client_file(reach)?;
     let named = reach.coord.clone().or(reach.endpoint.clone());
     let known = file.as_ref().map(|file| file.admin.clone().unwrap_or_else(|| file.endpoint.clone()));
@@ -278,6 +257,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 /// The exit code that an error means, as `--help` lists them.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<SettingsError>()
+        || error.is::<admin_side::NowhereToKeep>()
         || error.is::<NoStore>()
         || error.is::<NoKey>()
         || error.is::<domain::id::ParseError>()

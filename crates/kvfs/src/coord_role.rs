@@ -14,7 +14,7 @@ use crate::hosting::Hosting;
 use crate::late::Late;
 use crate::measure;
 use crate::settings::{self, Coord};
-use crate::wiring::{HttpNodes, World, exit_code, first_key, start_coordinator, write_ready_file};
+use crate::wiring::{HttpNodes, World, exit_code, first_key, sealer, start_coordinator, write_ready_file};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
 pub async fn run(sources: Sources) -> Result<ExitCode> {
@@ -67,7 +67,8 @@ async fn take_up(settings: &Coord, world: &World, hosting: &Hosting, metrics: &M
     let common = &settings.common;
     let connect = Arc::new(HttpNodes(world.http(common.cluster_secret.as_ref())));
     let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
-    let loops = coord::Settings { url_key, ..settings.coord.clone() };
+    let sealer = sealer(world, &settings.data_dir, common.cluster_secret.as_ref())?;
+    let loops = coord::Settings { url_key, sealer, ..settings.coord.clone() };
     let coordinator = start_coordinator(world, group, connect, loops).await?;
     measure::coordinator(metrics, Arc::new(coordinator.clone()));
     measure::log(metrics, coordinator.group().clone());

@@ -22,7 +22,9 @@ use crate::hosting::Hosting;
 use crate::late::Late;
 use crate::measure;
 use crate::settings::{self, Edge};
-use crate::wiring::{HttpNodes, World, exit_code, first_key, gateway_options, start_coordinator, write_ready_file};
+use crate::wiring::{
+    HttpNodes, World, exit_code, first_key, gateway_options, sealer, start_coordinator, write_ready_file,
+};
 
 /// Runs until a signal, or until a hosted coordinator's metadata fails (exit code 74).
 ///
@@ -40,7 +42,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let plane = ControlPlane::reach(&world, &settings).await?;
     let connect = Arc::new(HttpNodes(world.http(settings.common.cluster_secret.as_ref())));
     let objects = Objects::start(plane.meta.clone(), connect, settings.objects.clone());
-    let keys = UrlKeys::follow(plane.meta.clone());
+    let keys = UrlKeys::follow(plane.meta.clone(), objects.views());
     let auth = if settings.skip_auth { Auth::Skip } else { Auth::UrlKey(keys.clone()) };
     let metrics = Metrics::new();
     measure::gateway(&metrics, &objects);
@@ -147,10 +149,10 @@ impl ControlPlane {
     fn with_surfaces(&self, front: Front, settings: &Edge, world: &World) -> Front {
         let (auth, secret) = (admin_auth(&settings.common), settings.common.cluster_secret.clone());
         match &self.way {
-            Way::Remote(admin) => front.with("/v1/admin/", admin_router(Arc::new(admin.clone()), auth)),
+            Way::Remote(admin) => front.with_admin(admin_router(Arc::new(admin.clone()), auth)),
             Way::Alone(group, coordinator) => front
                 .with("/v1/coord/healthz", health_router(Hosting::Alone(group.clone()).health()))
-                .with("/v1/admin/", coordinator_admin(coordinator.clone(), auth))
+                .with_admin(coordinator_admin(coordinator.clone(), auth))
                 .with_coordinator(self.meta.clone(), secret, world),
             Way::Member(hosting, late) => front
                 .with("/v1/coord/healthz", health_router(hosting.health()))
@@ -207,6 +209,7 @@ impl ControlPlane {
 async fn coordinator(world: &World, settings: &Edge, group: Group) -> Result<Coordinator> {
     let nodes = Arc::new(HttpNodes(world.http(settings.common.cluster_secret.as_ref())));
     let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
-    let loops = coord::Settings { url_key, ..settings.coord.clone() };
+    let sealer = sealer(world, &settings.data_dir, settings.common.cluster_secret.as_ref())?;
+    let loops = coord::Settings { url_key, sealer, ..settings.coord.clone() };
     start_coordinator(world, group, nodes, loops).await
 }

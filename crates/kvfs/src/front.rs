@@ -49,14 +49,19 @@ impl Front {
 
     /// A gateway's listener: the native API, and administration beside it.
     pub fn gateway(edge: Router, admin: Router) -> Self {
-        Self::new(edge).with("/v1/admin/", admin)
+        Self::new(edge).with_admin(admin)
+    }
+
+    /// With administration, under our paths and the reference's.
+    pub fn with_admin(self, admin: Router) -> Self {
+        self.with("/v1/admin/", admin.clone()).with(routes::COORD_ADMIN_PREFIX, admin)
     }
 
     /// What a coordinator answers, its open routes and the other coordinators excepted.
     pub fn coordinator(coordinator: Coordinator, auth: AdminAuth, secret: Option<Secret>, world: &World) -> Self {
         let meta = rpc_router(Arc::new(coordinator.clone()));
         let rest = peer_layer::guard(meta, secret, world.clock.clone());
-        Self::new(rest).with("/v1/admin/", coordinator_admin(coordinator, auth))
+        Self::new(rest).with_admin(coordinator_admin(coordinator, auth))
     }
 
     /// With what a hosted coordinator adds: its answers to other gateways, behind the cluster secret.

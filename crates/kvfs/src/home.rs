@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use api::Entropy;
 use bootstrap::{Secret, secrets};
+use cli::ClientFile;
+use cli::client_file::secret_text;
+
+/// The name of the URL key that a cluster is started with.
+pub const FIRST_KID: &str = "v1";
 
 /// Where things are in a data directory.
 pub struct Home(pub PathBuf);
@@ -38,6 +43,14 @@ impl Home {
     /// How clients find this store.
     pub fn client_file(&self) -> PathBuf {
         self.0.join("client.toml")
+    }
+
+    /// The URL key for clients: the one that a rotation left in the client file, or the first.
+    pub fn client_key(&self, secrets: &Secrets) -> (String, String) {
+        match ClientFile::read(&self.client_file()) {
+            Ok(file) if file.kid != FIRST_KID => (file.kid, file.secret),
+            _ => (FIRST_KID.into(), secret_text(secrets.url_key.expose())),
+        }
     }
 
     /// Makes the directory, and draws the secrets that are not there yet.

@@ -1,5 +1,6 @@
 //! The one binary: roles, `up`, and the command line. It wires the parts together and decides nothing.
 
+mod admin_side;
 mod args;
 mod client_side;
 mod coord_role;

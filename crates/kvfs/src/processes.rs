@@ -78,13 +78,9 @@ async fn serve(
 ) -> Result<ExitCode> {
     let (home, secrets, settings) = (plan.home, plan.secrets, plan.settings);
     let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-    let client = ClientFile {
-        endpoint: address.to_string(),
-        admin: None,
-        kid: "v1".into(),
-        secret: text(&secrets.url_key),
-        admin_token: Some(text(&secrets.admin)),
-    };
+    let (kid, secret) = home.client_key(secrets);
+    let client =
+        ClientFile { endpoint: address.to_string(), admin: None, kid, secret, admin_token: Some(text(&secrets.admin)) };
     client.write(&home.client_file())?;
     try_it(world, &client).await.context("the store does not keep its own test object")?;
     println!(

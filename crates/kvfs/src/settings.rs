@@ -134,6 +134,7 @@ pub fn up(sources: Sources) -> Read<Up> {
     let mut coord = coord_loops(&mut reader, "UP", Duration::from_secs(5));
     let audit_log = audit_log(&mut reader, "UP");
     coord.nodes = (1..=nodes).map(node_name).collect();
+    coord.copies = objects.copies;
     if !(1..=100).contains(&nodes) {
         reader.problem("UP_NODES", &nodes.to_string(), "a number of data nodes, 1 to 100");
     } else if u32::from(objects.copies) > nodes {
@@ -181,6 +182,10 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
     let common = common(&mut reader, &addr, "COORD_ADDR");
     let member = member(&mut reader, "COORD");
+    if member.is_some() && common.cluster_secret.is_none() {
+        let remedy = "KVFS_CLUSTER_SECRET set in every process: what one coordinator seals with it, the others must be able to open";
+        reader.problem("COORD_SELF_URL", "", remedy);
+    }
     reference_settings::warn("COORD", &mut reader);
     finish(reader, Coord { member, addr, data_dir, ready_file, coord, audit_log, common, url_secret })
 }
@@ -196,6 +201,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
     let audit_log = audit_log(&mut reader, "EDGE");
     coord.nodes = addresses(&mut reader, "EDGE_DNS");
+    coord.copies = objects.copies;
     let skip_auth = reader.flag("EDGE_SKIP_AUTH", false);
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
     let common = common(&mut reader, &addr, "EDGE_ADDR");

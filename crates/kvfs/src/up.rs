@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use api::Metadata;
 use api::poison::EXIT_POISONED;
 use bootstrap::metrics::Metrics;
 use bootstrap::server::Server;
@@ -16,9 +17,11 @@ use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 use bytes::Bytes;
 use cli::ClientFile;
+use cli::client_file::secret_text;
 use client::{Native, TcpConnector};
 use coord::Coordinator;
 use coord::http::health_router;
+use domain::urlkey::UrlKey;
 use edge::{Auth, Counts, Edge, UrlKeys};
 use futures_util::future::try_join_all;
 use objects::Objects;
@@ -30,7 +33,7 @@ use crate::hosting::Hosting;
 use crate::measure;
 use crate::settings::{self, Up};
 use crate::wiring::{
-    HttpNodes, LocalNodes, World, exit_code, first_key, gateway_options, open_group, start_coordinator,
+    HttpNodes, LocalNodes, World, exit_code, first_key, gateway_options, open_group, sealer, start_coordinator,
     write_ready_file,
 };
 
@@ -107,12 +110,13 @@ impl Store {
         let loops = coord::Settings {
             nodes: names,
             url_key: Some(first_key(&secrets.url_key, &*world.clock)),
+            sealer: sealer(world, &home.meta(), Some(&secrets.cluster))?,
             ..settings.coord.clone()
         };
         let coordinator = start_coordinator(world, group, connect.clone(), loops).await?;
         let meta = Arc::new(coordinator.clone());
         let objects = Objects::start(meta.clone(), connect, settings.objects.clone());
-        let keys = UrlKeys::follow(meta);
+        let keys = UrlKeys::follow(meta, objects.views());
         keys.until_ready().await;
         Ok(Self { nodes, coordinator, objects, keys })
     }
@@ -145,11 +149,12 @@ impl Store {
         let failed = self.coordinator.group().failed();
         let serving = tokio::spawn(server.run(router, gateway_options(&self.objects), stop.clone()));
 
+        let key = self.primary_key().await?;
         let client = ClientFile {
             endpoint: address.to_string(),
             admin: None,
-            kid: "v1".into(),
-            secret: String::from_utf8_lossy(secrets.url_key.expose()).into(),
+            secret: secret_text(&key.secret),
+            kid: key.kid,
             admin_token: Some(String::from_utf8_lossy(secrets.admin.expose()).into()),
         };
         client.write(&home.client_file())?;
@@ -167,6 +172,12 @@ impl Store {
         };
         serving.await.ok();
         outcome
+    }
+
+    /// The URL key that new URLs are signed with: the first one, until somebody has rotated.
+    async fn primary_key(&self) -> Result<UrlKey> {
+        let keys = self.coordinator.url_keys().await.context("reading the URL keys")?;
+        keys.into_iter().find(|key| key.primary).context("the registry has no primary URL key that can be opened")
     }
 
     fn is_poisoned(&self) -> bool {
@@ -191,8 +202,8 @@ fn warn_if_poisoned(name: String, node: &dn::Node) {
 
 /// Puts an object through the store's own listener, gets it back, and removes it.
 pub async fn try_it(world: &World, client: &ClientFile) -> Result<()> {
-    let (clock, secret) = (world.clock.clone(), client.secret.as_bytes());
-    let native = Native::new(Arc::new(TcpConnector), clock, &client.endpoint, &client.kid, secret);
+    let (clock, secret) = (world.clock.clone(), client.secret_bytes()?);
+    let native = Native::new(Arc::new(TcpConnector), clock, &client.endpoint, &client.kid, &secret);
     let (bucket, key) = ("kvfs-selfcheck", format!("{:016x}", world.entropy.u64()).into_bytes());
     let bytes = Bytes::from(key.clone());
     let body = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes.clone())]);

@@ -10,14 +10,17 @@ use api::poison::{EXIT_POISONED, EXIT_TRY_AGAIN};
 use api::{ChunkStore, Clock, Disk};
 use bootstrap::paced::Slowest;
 use bootstrap::server::ServerOptions;
-use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy};
+use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy, secrets};
 use client::{Http, HttpChunkStore, TcpConnector};
 use consensus::Group;
 use coord::Coordinator;
+use coord::seal::Sealer;
 use datapath::Connect;
 use domain::urlkey::UrlKey;
 use domain::view::NodeView;
 use objects::Objects;
+
+use crate::home::FIRST_KID;
 
 /// The real world, behind the seams.
 #[derive(Clone)]
@@ -104,9 +107,25 @@ pub async fn start_coordinator(
         .context("starting the coordinator")
 }
 
+/// What seals secrets in the metadata in `dir`: the cluster's secret, or where there is none the `cluster.key` there.
+///
+/// A file that an earlier start without a secret left is still good for opening.
+pub fn sealer(world: &World, dir: &Path, secret: Option<&Secret>) -> Result<Sealer> {
+    let path = dir.join("cluster.key");
+    let file = match secret {
+        None => Some(secrets::read_or_draw(&path, &*world.entropy)),
+        Some(_) => match secrets::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            found => Some(found),
+        },
+    };
+    let file = file.transpose().with_context(|| format!("the key in {}", path.display()))?;
+    Ok(Sealer::new(secret.into_iter().chain(&file).map(Secret::expose)))
+}
+
 /// The first URL key, which seeds an empty registry.
 pub fn first_key(secret: &Secret, clock: &dyn Clock) -> UrlKey {
-    UrlKey { kid: "v1".into(), secret: secret.expose().to_vec(), primary: true, created_ms: clock.wall_ms() }
+    UrlKey { kid: FIRST_KID.into(), secret: secret.expose().to_vec(), primary: true, created_ms: clock.wall_ms() }
 }
 
 /// Writes `text` to the file that says that this process serves: whole, or not at all.

@@ -1,10 +1,8 @@
 //! `apply`: one log entry against the tables. Pure: the same tables and entry give the same tables and replies.
 
+use domain::LogPosition;
 use domain::change::{Change, Outcome, Refusal, Session};
-use domain::codec;
-use domain::record::{ClusterRow, LeaseRow, NodeRow, NodeState};
-use domain::urlkey::UrlKey;
-use domain::{ClassId, Incarnation, LogPosition, NodeId};
+use domain::record::{ClusterRow, LeaseRow};
 
 use crate::command::{Batch, Command, Reply};
 use crate::keys;
@@ -41,7 +39,17 @@ pub fn apply(tables: &mut dyn TablesMut, (term, index): (u64, u64), batch: &Batc
 }
 
 fn empty_cluster() -> ClusterRow {
-    ClusterRow { cluster_id: 0, generation: 1, epoch: 1, next_node: 1, hold_deletes: None, ticks_ms: 0 }
+    ClusterRow {
+        cluster_id: 0,
+        generation: 1,
+        epoch: 1,
+        next_node: 1,
+        hold_deletes: None,
+        ticks_ms: 0,
+        classes: vec![String::new()],
+        most_copies: 0,
+        keys_revision: 0,
+    }
 }
 
 impl Machine<'_> {
@@ -56,8 +64,23 @@ impl Machine<'_> {
             Command::Barrier => Ok(Reply::Done),
             Command::AddNode { addr } => self.add_node(addr),
             Command::StampNode { node, incarnation } => self.stamp_node(*node, *incarnation),
-            Command::RemoveNode { addr } => self.remove_node(addr),
-            Command::SeedUrlKey(key) => self.seed_url_key(key),
+            Command::WitnessNode { node, incarnation, boot, witness } => {
+                self.witness_node(*node, *incarnation, *boot, *witness)
+            }
+            Command::LoseNode { node, incarnation, cause } => self.lose_node(*node, *incarnation, *cause),
+            Command::ReplaceNode { node, incarnation } => self.replace_node(*node, *incarnation),
+            Command::SweepNode { node, chunks } => self.sweep_node(*node, *chunks),
+            Command::LabelNode { addr, labels } => self.label_node(addr, labels),
+            Command::MoveNode { addr, to } => self.move_node(addr, to),
+            Command::RemoveNode { addr, copies } => self.remove_node(addr, *copies),
+            Command::SeedUrlKey { kid, secret } => self.seed_url_key(kid, secret),
+            Command::PutUrlKey { kid, secret, primary } => self.put_url_key(kid, secret, *primary),
+            Command::ResealUrlKey { kid, was, secret } => self.reseal_url_key(kid, was, secret),
+            Command::RemoveUrlKey { kid } => self.remove_url_key(kid),
+            Command::PutCredential { access_key, secret, user, state } => {
+                self.put_credential(access_key, secret, user, *state)
+            }
+            Command::RemoveCredential { access_key } => self.remove_credential(access_key),
             Command::EmptyTrash { body } => self.empty_trash(*body),
             Command::ForgetChunks { barrier, chunks } => self.forget(*barrier, chunks),
             Command::HoldDeletes { reason } => self.hold_deletes(reason.clone()),
@@ -142,78 +165,6 @@ impl Machine<'_> {
             self.delete(Table::Sessions, &key)?;
         }
         self.delete(Table::Leases, &prefix)?;
-        Ok(Reply::Done)
-    }
-
-    fn add_node(&mut self, addr: &str) -> Result<Reply, StorageError> {
-        if let Some((id, _)) = self.nodes()?.iter().find(|(_, row)| row.addr == addr) {
-            return Ok(Reply::Node(*id));
-        }
-        if self.nodes()?.iter().any(|(_, row)| row.name == addr) {
-            return Ok(Reply::Refused(format!("{addr} was the first address of another node and still names it")));
-        }
-        let id = NodeId(self.cluster.next_node);
-        self.cluster.next_node += 1;
-        let row = NodeRow {
-            name: addr.to_string(),
-            addr: addr.to_string(),
-            incarnation: None,
-            state: NodeState::In,
-            domain: String::new(),
-            class: ClassId::default(),
-            weight: 1,
-            added: self.at,
-        };
-        self.put_node(id, &row)?;
-        Ok(Reply::Node(id))
-    }
-
-    fn stamp_node(&mut self, id: NodeId, incarnation: Incarnation) -> Result<Reply, StorageError> {
-        let row: Option<NodeRow> = self.get(Table::Nodes, &keys::node(id))?;
-        match row {
-            None => Ok(Reply::Refused(format!("there is no node {id}"))),
-            Some(row) if row.incarnation == Some(incarnation) => Ok(Reply::Done),
-            Some(NodeRow { incarnation: Some(_), .. }) => {
-                Ok(Reply::Refused(format!("{id} has been stamped already; a new directory must be taken in anew")))
-            }
-            Some(row) => {
-                self.put_node(id, &NodeRow { incarnation: Some(incarnation), ..row })?;
-                Ok(Reply::Done)
-            }
-        }
-    }
-
-    fn put_node(&mut self, id: NodeId, row: &NodeRow) -> Result<(), StorageError> {
-        self.put(Table::Nodes, &keys::node(id), row)?;
-        self.layout_changed()
-    }
-
-    fn layout_changed(&mut self) -> Result<(), StorageError> {
-        self.nodes = None;
-        self.cluster.epoch += 1;
-        self.put_cluster()
-    }
-
-    fn remove_node(&mut self, addr: &str) -> Result<Reply, StorageError> {
-        let Some(id) = self.nodes()?.iter().find(|(_, row)| row.addr == addr).map(|(id, _)| *id) else {
-            return Ok(Reply::Done);
-        };
-        let copies: u64 = self.get(Table::Holdings, &keys::node(id))?.unwrap_or(0);
-        if copies > 0 {
-            return Ok(Reply::Refused(format!(
-                "{copies} chunks have a copy on {addr}; a node goes only when it holds nothing"
-            )));
-        }
-        self.delete(Table::Nodes, &keys::node(id))?;
-        self.delete(Table::Holdings, &keys::node(id))?;
-        self.layout_changed()?;
-        Ok(Reply::Done)
-    }
-
-    fn seed_url_key(&mut self, key: &UrlKey) -> Result<Reply, StorageError> {
-        if self.tables.scan(Table::UrlKeys, &[], &[], 1)?.is_empty() {
-            self.tables.put(Table::UrlKeys, key.kid.as_bytes(), &codec::encode(key))?;
-        }
         Ok(Reply::Done)
     }
 

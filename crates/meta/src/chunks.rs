@@ -60,6 +60,7 @@ impl Machine<'_> {
         if let Some(since) = row.zero_at.take() {
             self.delete(Table::Garbage, &keys::garbage(since, class, &id))?;
         }
+        self.note_copies(write.copies)?;
         let raised = write.copies > row.wanted;
         row.wanted = row.wanted.max(write.copies);
         let changed = self.hold(&mut row, &write.answers)?;
@@ -101,6 +102,15 @@ impl Machine<'_> {
         self.put(Table::Chunks, &keys::chunk(class, id), &row)
     }
 
+    /// Remembers the most copies that any write has asked for.
+    fn note_copies(&mut self, copies: u8) -> Result<(), StorageError> {
+        if copies <= self.cluster.most_copies {
+            return Ok(());
+        }
+        self.cluster.most_copies = copies;
+        self.put_cluster()
+    }
+
     /// The answers that count: of registered nodes in their present incarnation, each node once.
     fn counting(&mut self, answers: &[(NodeId, Incarnation)]) -> Result<BTreeMap<NodeId, Incarnation>, StorageError> {
         let nodes = self.nodes()?;
@@ -132,7 +142,7 @@ impl Machine<'_> {
     }
 
     /// Puts the chunk into, or takes it out of, the queues, by what its row says against what placement says.
-    fn queue(
+    pub fn queue(
         &mut self,
         class: ClassId,
         id: &ChunkId,
@@ -148,7 +158,8 @@ impl Machine<'_> {
             true => self.delete(Table::Degraded, &key)?,
             false => self.put(Table::Degraded, &key, &DegradedRow { since_ms: self.now_ms, cause })?,
         }
-        match row.replicas.iter().all(|replica| wanted.contains(&replica.node)) {
+        let there = |replica: &&Replica| !matches!(replica.state, ReplicaState::Missing { .. });
+        match row.replicas.iter().filter(there).all(|replica| wanted.contains(&replica.node)) {
             true if fresh => Ok(()),
             true => self.delete(Table::Misplaced, &key),
             false => self.put(Table::Misplaced, &key, &()),

@@ -2,7 +2,8 @@
 
 use domain::change::{Change, Outcome, Refusal, Session};
 use domain::codec::{self, CodecError};
-use domain::urlkey::UrlKey;
+use domain::registry::{LossCause, NodeLabels};
+use domain::secret::{CredentialState, Sealed};
 use domain::{ChunkId, ClassId, Incarnation, LogPosition, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -86,13 +87,107 @@ pub enum Command {
         /// The stamp.
         incarnation: Incarnation,
     },
-    /// Removes a node that no copy names.
+    /// Notes what a node's directory was known to hold: it is never believed with less again.
+    WitnessNode {
+        /// Which.
+        node: NodeId,
+        /// In which incarnation.
+        incarnation: Incarnation,
+        /// Its boot counter.
+        boot: u64,
+        /// The witness that it stored.
+        witness: u64,
+    },
+    /// Notes that a node's directory is not the one that was stamped: its answers count no more, and its copies go missing.
+    LoseNode {
+        /// Which.
+        node: NodeId,
+        /// The incarnation that is lost; another one is let alone.
+        incarnation: Incarnation,
+        /// What was found instead.
+        cause: LossCause,
+    },
+    /// Takes a node in anew: from now on this incarnation counts, and copies of earlier ones are missing.
+    ReplaceNode {
+        /// Which.
+        node: NodeId,
+        /// What was stamped.
+        incarnation: Incarnation,
+    },
+    /// Counts copies of earlier incarnations of a node as missing, among the next so many chunks ([`crate::MAX_SWEEP`] at most).
+    SweepNode {
+        /// Which.
+        node: NodeId,
+        /// How many chunks to look at.
+        chunks: u32,
+    },
+    /// Changes a node's labels.
+    LabelNode {
+        /// Its address.
+        addr: String,
+        /// What to change.
+        labels: NodeLabels,
+    },
+    /// Notes that a node is reached at another address. It keeps its name, and so its place.
+    MoveNode {
+        /// Where it was reached.
+        addr: String,
+        /// Where it is reached now.
+        to: String,
+    },
+    /// Removes a node that no copy names, unless too few would remain.
     RemoveNode {
         /// Its address.
         addr: String,
+        /// Nodes that must remain; more if a write has asked for more copies.
+        copies: u8,
     },
-    /// Adds a URL key if the set is empty.
-    SeedUrlKey(UrlKey),
+    /// Adds a URL key, as the primary, if the set is empty.
+    SeedUrlKey {
+        /// Its name.
+        kid: String,
+        /// Its secret.
+        secret: Sealed,
+    },
+    /// Adds a URL key, or replaces the secret of a known one.
+    PutUrlKey {
+        /// Its name.
+        kid: String,
+        /// Its secret.
+        secret: Sealed,
+        /// Whether new URLs are signed with it from now on.
+        primary: bool,
+    },
+    /// Seals a URL key's secret anew, if it is sealed as it was.
+    ResealUrlKey {
+        /// Its name.
+        kid: String,
+        /// As it was sealed.
+        was: Sealed,
+        /// As it is sealed now.
+        secret: Sealed,
+    },
+    /// Removes a URL key that is neither the primary nor the last.
+    RemoveUrlKey {
+        /// Its name.
+        kid: String,
+    },
+    /// Adds an S3 credential, or replaces the one with this access key id.
+    PutCredential {
+        /// Its access key id.
+        access_key: String,
+        /// Its secret.
+        secret: Sealed,
+        /// Whose it is.
+        user: String,
+        /// Whether it lets anybody in.
+        state: CredentialState,
+    },
+    /// Removes an S3 credential.
+    RemoveCredential {
+        /// Its access key id.
+        access_key: String,
+    },
     /// Takes references out of a body in the trash, from its last extent on; the body goes with its first.
     EmptyTrash {
         /// The body.
@@ -127,7 +222,9 @@ pub enum Reply {
     Node(NodeId),
     /// The command contradicts the registry.
     Refused(String),
-    /// The body has more to empty.
+    /// What the command names is not there.
+    NoSuch(String),
+    /// There is more to do: the body has more to empty, the sweep more to look at.
     More,
     /// These records are gone; these nodes had copies.
     Forgotten(Vec<(ChunkId, Vec<NodeId>)>),

@@ -20,10 +20,14 @@ pub mod keys;
 mod machine;
 pub mod objects;
 pub mod query;
+mod registry;
 mod restore;
+mod secrets;
+mod stamps;
 pub mod tables;
 
 pub use apply::apply;
 pub use command::{Batch, Command, Reply};
 pub use restore::{Restored, restore};
+pub use stamps::MAX_SWEEP;
 pub use tables::{Row, StorageError, Table, Tables, TablesMut};

@@ -4,8 +4,10 @@ use domain::record::ChunkRef;
 use domain::record::{
     BodyRow, BucketRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, ReplicaState,
 };
-use domain::urlkey::UrlKey;
+use domain::secret::{CredentialRow, UrlKeyRow};
 use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId, ObjectKey};
+
+use serde::de::DeserializeOwned;
 
 use crate::keys;
 use crate::machine::{self, damaged_key, decode, get};
@@ -112,9 +114,30 @@ pub fn leases(tables: &dyn Tables) -> Result<Vec<(LogPosition, LeaseRow)>, Stora
 }
 
 /// All URL keys, by kid.
-pub fn url_keys(tables: &dyn Tables) -> Result<Vec<UrlKey>, StorageError> {
-    let rows = tables.scan(Table::UrlKeys, &[], &[], usize::MAX)?;
-    rows.into_iter().map(|(_, value)| decode(Table::UrlKeys, &value)).collect()
+pub fn url_keys(tables: &dyn Tables) -> Result<Vec<(String, UrlKeyRow)>, StorageError> {
+    named(tables, Table::UrlKeys, None, usize::MAX)
+}
+
+/// At most `limit` S3 credentials after the access key id `after`, in order.
+pub fn credentials(
+    tables: &dyn Tables,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, CredentialRow)>, StorageError> {
+    named(tables, Table::Credentials, after, limit)
+}
+
+fn named<T: DeserializeOwned>(
+    tables: &dyn Tables,
+    table: Table,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, T)>, StorageError> {
+    let from = after.map_or_else(Vec::new, |name| [name.as_bytes(), &[0]].concat());
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        Ok((String::from_utf8(key).map_err(|_| damaged_key(table))?, decode(table, &value)?))
+    };
+    tables.scan(table, &from, &[], limit)?.into_iter().map(parse).collect()
 }
 
 /// At most `limit` bodies in the trash.

@@ -35,11 +35,13 @@ pub enum Table {
     Sessions,
     /// URL keys by kid.
     UrlKeys,
+    /// S3 credentials by access key id.
+    Credentials,
 }
 
 impl Table {
     /// All tables, in a fixed order.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Cluster,
         Table::Buckets,
         Table::Objects,
@@ -56,6 +58,7 @@ impl Table {
         Table::Leases,
         Table::Sessions,
         Table::UrlKeys,
+        Table::Credentials,
     ];
 
     /// The table's name on disk and in snapshots.
@@ -77,6 +80,7 @@ impl Table {
             Table::Leases => "leases",
             Table::Sessions => "sessions",
             Table::UrlKeys => "urlkeys",
+            Table::Credentials => "credentials",
         }
     }
 }

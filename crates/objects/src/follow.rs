@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::Metadata;
-use datapath::{BadCopy, LateAnswer};
+use api::metadata::REPORT_EVERY;
+use datapath::{BadCopy, LateAnswer, Nodes};
 use domain::change::Change;
 use domain::view::ClusterView;
 use domain::{ChunkId, ClassId};
@@ -73,6 +74,18 @@ pub(crate) async fn report_bad(meta: Arc<dyn Metadata>, keeper: LeaseKeeper, mut
         let BadCopy { node, incarnation, cause } = copy;
         tracing::warn!(%chunk, %node, ?cause, "a copy is bad; another was used");
         tell(&*meta, &keeper, Change::Report { class, chunk, node, incarnation, cause }).await;
+    }
+}
+
+/// Reports how nodes in doubt look from here, once a second while there are any.
+pub(crate) async fn report_nodes(meta: Arc<dyn Metadata>, keeper: LeaseKeeper, nodes: Nodes) {
+    loop {
+        tokio::time::sleep(REPORT_EVERY).await;
+        let seen = nodes.doubtful();
+        let Some(lease) = keeper.lease().filter(|_| !seen.is_empty()) else { continue };
+        if let Err(error) = meta.report_nodes(lease, &seen).await {
+            tracing::debug!(%error, "a report on nodes was lost");
+        }
     }
 }
 

@@ -90,6 +90,11 @@ impl LeaseKeeper {
         }
     }
 
+    /// The lease, while there is one.
+    pub fn lease(&self) -> Option<LogPosition> {
+        self.state.lock().lease
+    }
+
     /// Begins something that relies on what is known now; `None` without a lease.
     pub fn begin(&self) -> Option<Work> {
         let mut state = self.state.lock();

@@ -95,6 +95,7 @@ impl Objects {
         let (kept, keeping_meta, holder) = (keeper.clone(), meta.clone(), settings.holder.clone());
         background.spawn(async move { kept.keep(keeping_meta, holder).await });
         let nodes = Nodes::new(view.clone(), connect);
+        background.spawn(follow::report_nodes(meta.clone(), keeper.clone(), nodes.clone()));
         let budget = ByteBudget::new(settings.budget_bytes);
         let inner = Inner { meta, nodes, budget, keeper, settings, late, bad, view, _background: background };
         Self { inner: Arc::new(inner) }
@@ -121,6 +122,11 @@ impl Objects {
         // The senders live as long as `self`, so neither wait ends without its condition.
         view.wait_for(enough).await.ok();
         lease.wait_for(|ready| *ready).await.ok();
+    }
+
+    /// The view of the cluster, to watch.
+    pub fn views(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.inner.view.clone()
     }
 
     /// The present view of the cluster.

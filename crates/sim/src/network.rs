@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
+use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Restamp, Stored};
 use api::rpc::{self, Carry, MetaReply, MetaRequest};
 use api::{ChunkError, ChunkStore, MetaError, Metadata, NodeStatus};
 use async_trait::async_trait;
@@ -263,6 +263,14 @@ impl ChunkStore for NodeLine {
 
     async fn format(&self, cluster_id: u128, generation: u64, node: NodeId) -> Result<NodeIdentity, ChunkError> {
         carry!(self, store => store.format(cluster_id, generation, node))
+    }
+
+    async fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError> {
+        carry!(self, store => store.witness(witness))
+    }
+
+    async fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError> {
+        carry!(self, store => store.restamp(stamp))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use api::chunk_store::{Held, NodeIdentity};
+use api::chunk_store::{Held, NodeIdentity, Restamp};
 use api::{ChunkError, ChunkStore};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -46,6 +46,7 @@ pub trait Subject: Send {
 /// If the store breaks a rule of the seam.
 pub async fn run<S: Subject, F: Future<Output = S>>(make: impl Fn() -> F) {
     unformatted_stores_refuse(make().await).await;
+    stamps_only_move_on(formatted(make().await).await).await;
     puts_are_idempotent_and_reads_verified(formatted(make().await).await).await;
     wrong_bytes_are_refused(formatted(make().await).await).await;
     what_is_not_there_is_missing(formatted(make().await).await).await;
@@ -89,6 +90,40 @@ async fn unformatted_stores_refuse<S: Subject>(subject: S) {
     let older = store.format(7, 2, NodeId(3)).await;
     assert_eq!(older, Err(ChunkError::Superseded { named: 2, obeyed: 3 }));
     assert_eq!(store.status().await.expect("status").identity, Some(raised));
+}
+
+async fn stamps_only_move_on<S: Subject>(mut subject: S) {
+    let store = subject.store();
+    let first = store.status().await.expect("status").identity.expect("formatted");
+    assert_eq!(first.witness, 0);
+    let witnessed = NodeIdentity { witness: 9, ..first };
+    assert_eq!(store.witness(9).await, Ok(witnessed));
+    assert_eq!(store.witness(8).await, Ok(witnessed), "an older one changes nothing");
+    assert_eq!(store.format(7, 1, NodeId(3)).await, Ok(witnessed), "nor does formatting");
+
+    let (id, crc, bytes) = chunk("hello");
+    let token = store.put(id, crc, bytes.clone()).await.expect("put").token;
+    let stamp = Restamp { cluster_id: 7, generation: 1, node: NodeId(3), was: first.incarnation, boot: 20 };
+    let alien = Restamp { cluster_id: 8, ..stamp };
+    assert!(matches!(store.restamp(alien).await, Err(ChunkError::NotThisNode { .. })), "another cluster's");
+    let anew = store.restamp(stamp).await.expect("restamp");
+    assert_eq!((anew.node, anew.boot, anew.witness), (NodeId(3), 21, 0));
+    assert_ne!(anew.incarnation, first.incarnation);
+    assert_eq!(store.restamp(stamp).await, Ok(anew), "repeating it changes nothing");
+    assert!(matches!(store.restamp(Restamp { node: NodeId(4), ..stamp }).await, Err(ChunkError::NotThisNode { .. })));
+    assert_eq!(store.status().await.expect("status").identity, Some(anew));
+    assert_eq!(store.get(id, Some(crc)).await, Ok(bytes), "what it holds stays");
+    assert!(matches!(store.delete(id, token).await, Err(ChunkError::Touched { .. })), "under another token");
+    assert_eq!(store.touch(id).await.expect("touch").incarnation, anew.incarnation);
+    store.witness(30).await.expect("witness");
+    if subject.reopen().await {
+        let kept = NodeIdentity { boot: anew.boot + 1, witness: 30, ..anew };
+        assert_eq!(
+            subject.store().status().await.expect("status").identity,
+            Some(kept),
+            "a stamp outlives its process"
+        );
+    }
 }
 
 async fn puts_are_idempotent_and_reads_verified<S: Subject>(subject: S) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Stored};
+use api::chunk_store::{Held, MerkleSummary, NodeIdentity, Restamp, Stored};
 use api::{ChunkError, ChunkStore, NodeStatus};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -93,8 +93,13 @@ impl MemChunkStore {
     }
 
     fn stamp(&self, cluster_id: u128, generation: u64, node: NodeId) -> NodeIdentity {
-        let incarnation = Incarnation(split_mix(&mut self.random.lock()));
-        *self.state.lock().identity.insert(NodeIdentity { cluster_id, generation, node, incarnation, boot: 1 })
+        let incarnation = self.draw_incarnation();
+        let identity = NodeIdentity { cluster_id, generation, node, incarnation, boot: 1, witness: 0 };
+        *self.state.lock().identity.insert(identity)
+    }
+
+    fn draw_incarnation(&self) -> Incarnation {
+        Incarnation(split_mix(&mut self.random.lock()))
     }
 
     async fn pass(&self) -> Result<(), ChunkError> {
@@ -273,5 +278,30 @@ impl ChunkStore for MemChunkStore {
             }
             Some(known) => Err(ChunkError::NotThisNode { reason: format!("this is {}", known.node) }),
         }
+    }
+
+    async fn witness(&self, witness: u64) -> Result<NodeIdentity, ChunkError> {
+        self.pass().await?;
+        self.with(|state, known| {
+            let identity = NodeIdentity { witness: known.witness.max(witness), ..known };
+            Ok(*state.identity.insert(identity))
+        })
+    }
+
+    async fn restamp(&self, stamp: Restamp) -> Result<NodeIdentity, ChunkError> {
+        self.pass().await?;
+        let incarnation = self.draw_incarnation();
+        self.with(|state, known| match (known.incarnation == stamp.was, known.node == stamp.node) {
+            _ if known.cluster_id != stamp.cluster_id => {
+                Err(ChunkError::NotThisNode { reason: "of another cluster".into() })
+            }
+            (false, true) => Ok(known),
+            (false, false) => Err(ChunkError::NotThisNode { reason: format!("this is {}", known.node) }),
+            (true, _) => {
+                let Restamp { cluster_id, generation, node, .. } = stamp;
+                let boot = known.boot.max(stamp.boot) + 1;
+                Ok(*state.identity.insert(NodeIdentity { cluster_id, generation, node, incarnation, boot, witness: 0 }))
+            }
+        })
     }
 }

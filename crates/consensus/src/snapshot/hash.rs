@@ -3,8 +3,6 @@
 use std::io;
 use std::ops::Bound;
 
-use domain::codec;
-use domain::urlkey::UrlKey;
 use meta::Table;
 use sha2::{Digest, Sha256};
 
@@ -13,8 +11,7 @@ use crate::tables::Snapshot;
 
 /// SHA-256 over every row of every table, in order: table, key and value, each with its length before it.
 ///
-/// The secret of a URL key counts by its own digest, so that a state without secrets, replayed from an audit log, has the same hash. What
-/// the tables reflect (log position, membership) is not in it: a replay reaches the same state under another log.
+/// What the tables reflect (log position, membership) is not in it: a replay reaches the same state under another log.
 #[derive(Clone, Debug, Default)]
 pub struct StateHash(Sha256);
 
@@ -35,9 +32,6 @@ impl StateHash {
     }
 
     fn row(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        let without_secret = (table == Table::UrlKeys).then(|| codec::decode::<UrlKey>(value).ok()).flatten();
-        let without_secret = without_secret.map(|key| codec::encode(&key.fingerprinted()));
-        let value = without_secret.as_deref().unwrap_or(value);
         for part in [table.name().as_bytes(), key, value] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);

@@ -30,7 +30,17 @@ fn applied(index: u64) -> Applied {
 }
 
 fn cluster(generation: u64) -> Vec<u8> {
-    codec::encode(&ClusterRow { cluster_id: 77, generation, epoch: 1, next_node: 1, hold_deletes: None, ticks_ms: 5 })
+    codec::encode(&ClusterRow {
+        cluster_id: 77,
+        generation,
+        epoch: 1,
+        next_node: 1,
+        hold_deletes: None,
+        ticks_ms: 5,
+        classes: vec![String::new()],
+        most_copies: 0,
+        keys_revision: 0,
+    })
 }
 
 /// A store on `disk` that holds `rows` as of entry `index`.

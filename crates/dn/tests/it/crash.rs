@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use api::chunk_store::Restamp;
 use api::{ChunkError, ChunkStore, Disk};
 use bytes::Bytes;
 use dn::Node;
@@ -206,4 +207,39 @@ async fn every_start_raises_the_boot_counter_for_good() {
         let third = open(Arc::new(disk.clone()), Path::new(HOME), no_reserve()).await.expect("opens");
         assert!(third.identity().expect("formatted").boot > second, "crash at {n}: a token could come back");
     }
+}
+
+#[tokio::test]
+async fn a_witness_that_was_answered_is_there_after_a_crash_and_no_stamp_is_by_halves() {
+    let (mut answered, mut unanswered) = (0, 0);
+    for n in 1..40 {
+        let disk = SimDisk::new(n);
+        let node = node_on(&disk, no_reserve()).await;
+        let first = node.identity().expect("formatted");
+        disk.crash_at(n);
+        let witnessed = node.witness(50).await;
+        let stamp =
+            Restamp { cluster_id: 7, generation: 1, node: NodeId(4), was: first.incarnation, boot: first.boot + 9 };
+        let restamped = node.restamp(stamp).await;
+        disk.crash();
+        drop(node);
+        disk.restart();
+        let node = open(Arc::new(disk.clone()), Path::new(HOME), no_reserve()).await.expect("opens again");
+        let found = node.identity().expect("stamped");
+        match (witnessed, restamped) {
+            (_, Ok(anew)) => {
+                assert_eq!((found.node, found.incarnation, found.boot), (NodeId(4), anew.incarnation, anew.boot + 1));
+                answered += 1;
+            }
+            (Ok(_), Err(_)) if found.incarnation == first.incarnation => {
+                assert_eq!((found.node, found.witness, found.boot), (NodeId(3), 50, first.boot + 1), "crash at {n}");
+                answered += 1;
+            }
+            // Whole, whichever it is.
+            _ if found.incarnation == first.incarnation => assert_eq!(found.node, NodeId(3), "crash at {n}"),
+            _ => assert_eq!((found.node, found.witness), (NodeId(4), 0), "crash at {n}"),
+        }
+        unanswered += u32::from(found.witness != 50 && found.node == NodeId(3));
+    }
+    assert!(answered > 10 && unanswered > 2, "{answered} were answered, {unanswered} lost");
 }

@@ -3,7 +3,9 @@
 mod backups;
 mod command_line;
 mod demos;
+mod group;
 mod native_api;
+mod operators;
 mod processes;
 mod roles;
 mod support;

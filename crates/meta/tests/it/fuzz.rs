@@ -5,6 +5,8 @@ use domain::change::{Change, NewBody, Precondition, Session, Written};
 use domain::record::{
     BodyRow, BucketRow, ChunkRef, ChunkRow, ClusterRow, DegradedRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow,
 };
+use domain::registry::{LossCause, NodeLabels};
+use domain::secret::{CredentialRow, CredentialState, Sealed, UrlKeyRow};
 use domain::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey, codec};
 use meta::{Batch, Command, audit};
 use testkit::fuzz::{EXECUTIONS, damage};
@@ -23,6 +25,8 @@ fn rows() {
         drop(codec::decode::<LeaseRow>(&bytes));
         drop(codec::decode::<ClusterRow>(&bytes));
         drop(codec::decode::<DegradedRow>(&bytes));
+        drop(codec::decode::<UrlKeyRow>(&bytes));
+        drop(codec::decode::<CredentialRow>(&bytes));
         if let Ok(extent) = codec::decode::<Extent>(&bytes) {
             assert!(extent.chunks.len() <= bytes.len());
         }
@@ -87,6 +91,8 @@ fn samples() -> Vec<Command> {
         content_type: "y".into(),
         user_metadata: vec![("a".into(), "b".into())],
     };
+    let labels = NodeLabels { class: Some("ssd".into()), domain: Some("r1".into()), weight: Some(2) };
+    let secret = Sealed(vec![1, 2, 3]);
     let change = |change| Command::Change { session, change };
     vec![
         Command::Found { cluster_id: 1 },
@@ -105,6 +111,18 @@ fn samples() -> Vec<Command> {
         Command::EmptyTrash { body: LogPosition::new(5, 0) },
         Command::ForgetChunks { barrier: 9, chunks: vec![(class, ChunkId::of(b"hello"), LogPosition::new(6, 0))] },
         Command::HoldDeletes { reason: None },
-        Command::RemoveNode { addr: "dn1:1".into() },
+        Command::RemoveNode { addr: "dn1:1".into(), copies: 1 },
+        Command::WitnessNode { node: NodeId(1), incarnation: Incarnation(1), boot: 2, witness: 9 },
+        Command::LoseNode { node: NodeId(1), incarnation: Incarnation(1), cause: LossCause::Empty },
+        Command::SweepNode { node: NodeId(1), chunks: 1 },
+        Command::ReplaceNode { node: NodeId(1), incarnation: Incarnation(2) },
+        Command::LabelNode { addr: "dn1:1".into(), labels },
+        Command::MoveNode { addr: "dn1:1".into(), to: "dn1:2".into() },
+        Command::SeedUrlKey { kid: "v1".into(), secret: secret.clone() },
+        Command::PutUrlKey { kid: "v2".into(), secret: secret.clone(), primary: true },
+        Command::ResealUrlKey { kid: "v2".into(), was: secret.clone(), secret: secret.clone() },
+        Command::RemoveUrlKey { kid: "v1".into() },
+        Command::PutCredential { access_key: "AKIA1".into(), secret, user: "u".into(), state: CredentialState::Active },
+        Command::RemoveCredential { access_key: "AKIA1".into() },
     ]
 }

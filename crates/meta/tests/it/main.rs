@@ -1,4 +1,5 @@
 //! The state machine from outside.
 
 mod fuzz;
+mod registry;
 mod state_machine;

@@ -9,11 +9,11 @@ use meta::{Batch, Command, Reply, Table, Tables, audit, query};
 use proptest::prelude::*;
 use testkit::mem_tables::MemTables;
 
-const CLASS: ClassId = ClassId(0);
+pub(crate) const CLASS: ClassId = ClassId(0);
 
 /// A state machine in memory, with a log index that grows.
-struct Cluster {
-    tables: MemTables,
+pub(crate) struct Cluster {
+    pub(crate) tables: MemTables,
     index: u64,
     ticks_ms: u64,
     lease: LogPosition,
@@ -22,7 +22,7 @@ struct Cluster {
 
 impl Cluster {
     /// Four stamped nodes, of which three are wanted for each chunk, and a lease.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut cluster =
             Self { tables: MemTables::default(), index: 0, ticks_ms: 0, lease: LogPosition::default(), request: 0 };
         cluster.run(Command::Found { cluster_id: 7 });
@@ -34,7 +34,7 @@ impl Cluster {
         cluster
     }
 
-    fn run(&mut self, command: Command) -> Reply {
+    pub(crate) fn run(&mut self, command: Command) -> Reply {
         self.index += 1;
         let batch = Batch { now_ms: self.index * 10, ticks_ms: self.ticks_ms, reign: None, commands: vec![command] };
         let batch = Batch::decode(&batch.encode()).expect("what is logged reads back");
@@ -48,7 +48,7 @@ impl Cluster {
         }
     }
 
-    fn change(&mut self, change: Change) -> Result<Outcome, Refusal> {
+    pub(crate) fn change(&mut self, change: Change) -> Result<Outcome, Refusal> {
         self.request += 1;
         self.change_as(self.request, change)
     }
@@ -61,7 +61,7 @@ impl Cluster {
         }
     }
 
-    fn put(&mut self, key: &str, letters: &[u8]) -> Result<Outcome, Refusal> {
+    pub(crate) fn put(&mut self, key: &str, letters: &[u8]) -> Result<Outcome, Refusal> {
         self.change(put(key, NewBody::Whole(written(letters)), letters.len()))
     }
 
@@ -79,14 +79,14 @@ impl Cluster {
         Some(letters)
     }
 
-    fn empty_trash(&mut self) {
+    pub(crate) fn empty_trash(&mut self) {
         while let Some(body) = query::trash(&self.tables, 1).unwrap().pop() {
             self.run(Command::EmptyTrash { body });
         }
     }
 
     /// Everything that is garbage now, by a barrier that the lease has passed or not.
-    fn forget(&mut self, floor_passes: bool) -> Reply {
+    pub(crate) fn forget(&mut self, floor_passes: bool) -> Reply {
         let garbage = query::garbage(&self.tables, u64::MAX >> 16, 100).unwrap();
         let chunks = garbage.into_iter().map(|(since, class, id)| (class, id, since)).collect();
         self.run(Command::Barrier);
@@ -100,7 +100,7 @@ impl Cluster {
     }
 }
 
-fn incarnation(node: u32) -> Incarnation {
+pub(crate) fn incarnation(node: u32) -> Incarnation {
     Incarnation(u64::from(node) * 1000)
 }
 
@@ -109,11 +109,11 @@ fn name(key: &str) -> ObjectName {
 }
 
 /// A chunk of one byte, so that sizes count chunks.
-fn chunk_of(letter: u8) -> ChunkRef {
+pub(crate) fn chunk_of(letter: u8) -> ChunkRef {
     ChunkRef { id: ChunkId::of(&[letter]), length: 1, crc: Crc32c::of(&[letter]) }
 }
 
-fn written_by(letter: u8, nodes: &[u32]) -> Written {
+pub(crate) fn written_by(letter: u8, nodes: &[u32]) -> Written {
     let answers = nodes.iter().map(|&node| (NodeId(node), incarnation(node))).collect();
     Written { chunk: chunk_of(letter), answers, quorum: 2, copies: 3 }
 }
@@ -122,7 +122,7 @@ fn written(letters: &[u8]) -> Vec<Written> {
     letters.iter().map(|&letter| written_by(letter, &[1, 2, 3])).collect()
 }
 
-fn put(key: &str, body: NewBody, size: usize) -> Change {
+pub(crate) fn put(key: &str, body: NewBody, size: usize) -> Change {
     Change::PutObject {
         name: name(key),
         make_bucket: true,
@@ -278,7 +278,7 @@ fn queues_hold_what_is_not_where_it_should_be() {
 fn a_node_that_copies_name_cannot_be_removed() {
     let mut cluster = Cluster::new();
     cluster.put("k", b"a").unwrap();
-    let remove = |n| Command::RemoveNode { addr: format!("dn{n}:8080") };
+    let remove = |n| Command::RemoveNode { addr: format!("dn{n}:8080"), copies: 1 };
     assert!(matches!(cluster.run(remove(1)), Reply::Refused(why) if why.contains("1 chunks")));
     assert_eq!(cluster.run(remove(4)), Reply::Done);
     let again = Command::StampNode { node: NodeId(1), incarnation: Incarnation(5) };

@@ -55,7 +55,6 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<Store>,
     home: Arc<dyn LogHome>,
     disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
     pub(crate) failure: Failure,
     ballast: Ballast,
     settings: Settings,
@@ -210,7 +209,6 @@ impl Group {
             store,
             home,
             disk,
-            clock,
             failure,
             settings,
             member,
@@ -311,16 +309,16 @@ impl Group {
 
     /// All tables as a snapshot stream that reflects every proposal that was answered before this was called.
     ///
-    /// It keeps the tables' pages of this moment until it is dropped.
-    pub async fn backup(&self) -> Result<snapshot::Stream, ReadError> {
-        let writer = snapshot::Writer::new(self.read().await?, self.inner.clock.wall_ms());
+    /// It says that it was begun at `now_ms`, and keeps the tables' pages of this moment until it is dropped.
+    pub async fn backup(&self, now_ms: u64) -> Result<snapshot::Stream, ReadError> {
+        let writer = snapshot::Writer::new(self.read().await?, now_ms);
         let writer = writer.map_err(|error| ReadError::Failed(error.to_string()))?;
         Ok(snapshot::Stream::new(writer, self.inner.disk.clone()))
     }
 
     /// The tables as this process has them, whoever leads: for a backup of its own that waits for nobody.
-    pub fn local_backup(&self) -> std::io::Result<snapshot::Writer> {
-        snapshot::Writer::new(self.inner.store.snapshot()?, self.inner.clock.wall_ms())
+    pub fn local_backup(&self, now_ms: u64) -> std::io::Result<snapshot::Writer> {
+        snapshot::Writer::new(self.inner.store.snapshot()?, now_ms)
     }
 
     /// The last entry in the audit log; `None` if none is written.

@@ -54,7 +54,8 @@ impl BackupStream for Running {
 impl MetaAdmin for Coordinator {
     async fn backup(&self) -> Result<Box<dyn BackupStream>, AdminError> {
         let room = self.room()?;
-        let stream = self.core.group.backup().await.map_err(|error| AdminError::Unavailable(error.to_string()))?;
+        let stream = self.core.group.backup(self.core.clock.wall_ms()).await;
+        let stream = stream.map_err(|error| AdminError::Unavailable(error.to_string()))?;
         tracing::info!(index = stream.header().index(), "a backup of the metadata begins");
         Ok(Box::new(Running { stream, _room: room }))
     }

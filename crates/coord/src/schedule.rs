@@ -61,7 +61,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 async fn once(core: &Core, schedule: &BackupSchedule) {
     let now_ms = core.clock.wall_ms();
     let (disk, plan) = (core.group.disk().clone(), schedule.clone());
-    let written = match core.group.local_backup() {
+    let written = match core.group.local_backup(now_ms) {
         Ok(writer) => job(core.group.disk(), move || write(&*disk, &plan, writer, now_ms)).await,
         Err(error) => Err(error),
     };
@@ -250,7 +250,7 @@ mod tests {
         let disk = SimDisk::new(1);
         let group = group(&disk).await;
         for hour in 0..5 {
-            write(&disk, &plan(3), group.local_backup().unwrap(), hour * 3_600_000).unwrap();
+            write(&disk, &plan(3), group.local_backup(7).unwrap(), hour * 3_600_000).unwrap();
         }
         let names = ours(&disk, &plan(3).dir).unwrap();
         let hours: Vec<_> = names.iter().map(|name| &name[PREFIX.len() + 9..PREFIX.len() + 11]).collect();
@@ -271,16 +271,16 @@ mod tests {
     async fn a_backup_that_fails_leaves_the_others() {
         let disk = SimDisk::new(1);
         let group = group(&disk).await;
-        write(&disk, &plan(3), group.local_backup().unwrap(), 0).unwrap();
+        write(&disk, &plan(3), group.local_backup(7).unwrap(), 0).unwrap();
         let used = (1 << 40) - disk.space(Path::new("/")).unwrap().free;
         disk.set_capacity(used + 100);
-        write(&disk, &plan(3), group.local_backup().unwrap(), 3_600_000).unwrap_err();
+        write(&disk, &plan(3), group.local_backup(7).unwrap(), 3_600_000).unwrap_err();
         assert_eq!(disk.list(&plan(3).dir).unwrap().len(), 1, "nothing half-written is left");
         disk.set_capacity(1 << 40);
         disk.fail_sync(1);
-        write(&disk, &plan(3), group.local_backup().unwrap(), 3_600_000).unwrap_err();
+        write(&disk, &plan(3), group.local_backup(7).unwrap(), 3_600_000).unwrap_err();
         assert_eq!(disk.list(&plan(3).dir).unwrap().len(), 1);
-        write(&disk, &plan(3), group.local_backup().unwrap(), 7_200_000).unwrap();
+        write(&disk, &plan(3), group.local_backup(7).unwrap(), 7_200_000).unwrap();
         assert_eq!(ours(&disk, &plan(3).dir).unwrap().len(), 2);
     }
 }

@@ -75,7 +75,7 @@ fn a_gap_is_named_and_a_backup_fills_it() {
         propose(&group, "before the audit log").await.unwrap();
         group.shutdown().await.unwrap();
         let group = open_sim_with(&disk, settings()).await.unwrap();
-        let (mut backup, mut bytes) = (group.backup().await.unwrap(), Vec::new());
+        let (mut backup, mut bytes) = (group.backup(1_700_000_000_000).await.unwrap(), Vec::new());
         while let Some(block) = backup.next_block().await.unwrap() {
             bytes.extend_from_slice(&block);
         }

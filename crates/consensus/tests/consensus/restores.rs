@@ -20,7 +20,7 @@ async fn found(group: &Group) {
 }
 
 async fn backup(group: &Group) -> Vec<u8> {
-    let (mut stream, mut bytes) = (group.backup().await.unwrap(), Vec::new());
+    let (mut stream, mut bytes) = (group.backup(1_700_000_000_000).await.unwrap(), Vec::new());
     while let Some(block) = stream.next_block().await.unwrap() {
         bytes.extend_from_slice(&block);
     }

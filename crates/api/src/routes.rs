@@ -15,6 +15,8 @@ pub const COORD_RPC: &str = "/v1/coord/rpc";
 pub const COORD_RAFT: &str = "/v1/coord/raft";
 /// The coordinators: list, add, promote, remove, replace.
 pub const ADMIN_MEMBERS: &str = "/v1/admin/members";
+/// The query by which the list of coordinators is had from whoever is asked, and not from the leader.
+pub const ASK_HERE: &str = "here=1";
 /// The cluster on one screen.
 pub const ADMIN_STATUS: &str = "/v1/admin/status";
 /// Row counts.

@@ -130,8 +130,15 @@ impl Admin for HttpAdmin {
         self.ask(Ask::new(Method::POST, routes::ADMIN_NODES).body(body)).await
     }
 
+    /// The leader's list; without a leader that of whoever answers.
     async fn coordinators(&self) -> Result<Vec<CoordInfo>, AdminError> {
-        self.ask(Ask::new(Method::GET, routes::ADMIN_MEMBERS)).await
+        match self.ask(Ask::new(Method::GET, routes::ADMIN_MEMBERS)).await {
+            Err(AdminError::Unavailable(why)) => {
+                let here = Ask::new(Method::GET, format!("{}?{}", routes::ADMIN_MEMBERS, routes::ASK_HERE));
+                self.ask(here).await.map_err(|_| AdminError::Unavailable(why))
+            }
+            answer => answer,
+        }
     }
 
     async fn change_coordinators(&self, change: &CoordChange) -> Result<Vec<CoordInfo>, AdminError> {

@@ -81,7 +81,7 @@ pub use members::{MemberStatus, MembersError};
 pub use network::{Alone, Transport, Unreachable};
 pub use recover::recover;
 pub use restore::{Restore, RestoreError, Restored, restore};
-pub use seat::{Place, Seat};
+pub use seat::{Place, Seat, init};
 pub use settings::{LogKind, Settings};
 pub use tables::Snapshot;
 pub use wire::{ClusterKey, Standing};

@@ -14,6 +14,7 @@
 //! hold nothing yet, and are emptied by hand.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,25 @@ pub struct Place {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for the cluster's id.
     pub entropy: Arc<dyn Entropy>,
+}
+
+/// Prepares the directory `dir` so that the coordinator started on it, reached at `own`, founds a group of itself alone, whatever its list says.
+/// Others are taken in later. Blocks.
+///
+/// Errs if the directory holds anything of a coordinator: a second group is not founded on top of a first.
+pub fn init(dir: &Path, disk: &dyn Disk, own: &str, entropy: &dyn Entropy) -> Result<ClusterKey, ConsensusError> {
+    let doing = || format!("preparing {}", dir.display());
+    let prepare = || {
+        disk.create_dir_all(dir)?;
+        let _lock = disk.lock(dir)?;
+        if disk.list(dir)?.iter().any(|name| ["identity", "tables.redb", "log"].contains(&name.as_str())) {
+            return Err(io::Error::other("it holds the metadata of a coordinator already; choose an empty directory"));
+        }
+        let key = ClusterKey { cluster: entropy.u128().max(1), generation: 1 };
+        Identity { key, node: 1, founding: vec![(1, own.to_string())] }.write(disk, dir)?;
+        Ok(key)
+    };
+    prepare().map_err(ConsensusError::storage(doing()))
 }
 
 /// A coordinator, member of a group or not yet. Clones are handles to the same one.
@@ -140,14 +160,6 @@ impl Seat {
             Ok(State::Failed(why)) => Err(ConsensusError::Raft { doing: "taking the seat", why: why.clone() }),
             _ => Err(ConsensusError::Raft { doing: "taking the seat", why: "it was given up".into() }),
         }
-    }
-
-    /// Founds a group of this coordinator alone, whatever its list says. Others are taken in later.
-    pub async fn init(&self) -> Result<(), ConsensusError> {
-        let key = ClusterKey { cluster: self.inner.place.entropy.u128().max(1), generation: 1 };
-        let founding = vec![(1, self.inner.place.own.clone())];
-        self.sit(Identity { key, node: 1, founding }).await?;
-        self.finish_founding().await
     }
 
     /// Answers what another coordinator asks. Never fails: what cannot be answered is refused with a reason.

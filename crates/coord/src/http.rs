@@ -145,16 +145,13 @@ async fn message(State(seat): State<Seat>, body: Body) -> Response {
 }
 
 /// What every coordinator of several can be asked: the rest only its leader knows, or may do.
-const ANYWHERE: [&str; 5] = [
-    routes::ADMIN_MEMBERS,
-    routes::ADMIN_ROLE,
-    routes::ADMIN_META_SNAPSHOT,
-    routes::ADMIN_META_HASH,
-    routes::ADMIN_SNAPSHOT_HISTORY,
-];
+const ANYWHERE: [&str; 4] =
+    [routes::ADMIN_ROLE, routes::ADMIN_META_SNAPSHOT, routes::ADMIN_META_HASH, routes::ADMIN_SNAPSHOT_HISTORY];
 
 async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request, next: Next) -> Response {
-    let anywhere = request.method() == axum::http::Method::GET && ANYWHERE.contains(&request.uri().path());
+    let path = request.uri().path();
+    let here = path == routes::ADMIN_MEMBERS && request.uri().query() == Some(routes::ASK_HERE);
+    let anywhere = request.method() == axum::http::Method::GET && (here || ANYWHERE.contains(&path));
     match coordinator.elsewhere() {
         Some(leader) if !anywhere => not_leader(leader.as_deref()),
         _ => next.run(request).await,
@@ -197,7 +194,8 @@ pub fn admin_router(admin: Arc<dyn Admin>, auth: AdminAuth) -> Router {
 
 /// The admin API at one coordinator of several: it answers while it leads, and says who does otherwise (503 with `X-COORD-LEADER`).
 ///
-/// The list of the coordinators, the role of each, and backups can be had from each of them.
+/// The role of each, and backups, can be had from each of them; so can the list of the coordinators with `?here=1`, without what only the
+/// leader knows (how far each of the others has come).
 pub fn member_admin_router(coordinator: Coordinator, auth: AdminAuth) -> Router {
     admin_paths(Arc::new(coordinator.clone()))
         .layer(axum::middleware::from_fn_with_state(coordinator, at_the_leader))

@@ -325,6 +325,16 @@ Examples:
 /// Verbs about coordinators.
 #[derive(Subcommand)]
 pub enum CoordVerb {
+    /// Prepare an empty directory so that the coordinator started on it founds a group by itself, without waiting for others.
+    #[command(after_help = "Example: kvfs coord init --data-dir coord-data --self-url a:9000")]
+    Init {
+        /// The directory (COORD_DATA_DIR).
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// How other coordinators will reach it (COORD_SELF_URL).
+        #[arg(long)]
+        self_url: String,
+    },
     /// The coordinators of a group: list, add, promote, remove, replace.
     Members {
         /// What to do.

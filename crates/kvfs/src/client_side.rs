@@ -39,6 +39,9 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
+        Verb::Coord { verb: Some(CoordVerb::Init { data_dir, self_url }), .. } => {
+            meta_verbs::init(&data_dir, &host_port(&self_url), output, &mut out)
+        }
         Verb::Coord {
             verb: Some(CoordVerb::Members { verb: MembersVerb::Recover { data_dir, self_url, accept_loss } }),
             ..

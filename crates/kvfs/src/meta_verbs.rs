@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use api::{AdminError, Clock, Disk, MetaAdmin};
-use bootstrap::{RealDisk, SystemClock};
+use bootstrap::{RealDisk, SystemClock, SystemEntropy};
 use cli::Output;
 use cli::output::human;
 use cli::progress::Progress;
@@ -124,6 +124,23 @@ pub fn restore(
         }
         writeln!(out, "next: start the coordinator on it, then run `kvfs meta release-hold`")?;
         writeln!(out, "until that is done nothing is deleted on any node")
+    })?;
+    Ok(())
+}
+
+/// Prepares a directory for a coordinator that founds a group by itself.
+pub fn init(dir: &Path, own: &str, output: Output, out: &mut dyn Write) -> Result<()> {
+    // What a coordinator keeps is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let key = consensus::init(dir, &RealDisk, own, &SystemEntropy)?;
+    let value = json!({ "data_dir": dir, "self_url": own, "cluster_id": format!("{:032x}", key.cluster) });
+    output.write(out, &value, |out, _| {
+        writeln!(
+            out,
+            "{} is ready for cluster {:032x}: start the coordinator on it as {own}",
+            dir.display(),
+            key.cluster
+        )
     })?;
     Ok(())
 }

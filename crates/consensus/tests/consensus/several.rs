@@ -311,3 +311,22 @@ fn a_survivor_begins_a_new_generation() {
         insist(&[&group, &second], "with a second voter").await;
     });
 }
+
+/// A group can be founded by one coordinator that is told to, and by no other; it takes others in.
+#[test]
+fn one_coordinator_founds_when_it_is_told_to() {
+    life(async {
+        let town = Town::default();
+        let disk = SimDisk::new(5);
+        let entropy = testkit::entropy::SeededEntropy::new(5);
+        let key = consensus::init(HOME.as_ref(), &disk, &address(1), &entropy).unwrap();
+        let again = consensus::init(HOME.as_ref(), &disk, &address(1), &entropy).unwrap_err();
+        assert!(again.to_string().contains("already"), "{again}");
+        let group = town.start(1, &disk, &[1, 2, 3]).await.unwrap().seated().await.unwrap();
+        until("it leads by itself", || group.leadership().mine).await;
+        assert_eq!((group.key(), group.members().len()), (key, 1));
+        let second = town.start(2, &SimDisk::new(6), &[1, 2, 3]).await.unwrap();
+        let node = group.add_member(&address(2)).await.unwrap();
+        assert_eq!(second.seated().await.unwrap().node(), node);
+    });
+}

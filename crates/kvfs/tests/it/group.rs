@@ -74,6 +74,15 @@ fn keys_and_labels_outlive_the_leader() {
     let role = |address: &str| until_done(dir, &["role", "--coord", address]);
     let leader = (0..3).find(|&nth| role(&addresses[nth]).trim() == "primary").expect("one leads");
     assert!(role(&addresses[(leader + 1) % 3]).contains(&addresses[leader]), "the others say who");
+    for address in &addresses {
+        let listed = until_done(dir, &["coord", "members", "list", "--output", "json", "--coord", address]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let lags: Vec<_> = listed.as_array().unwrap().iter().map(|one| one["lag"].is_u64()).collect();
+        assert_eq!(
+            lags, [true; 3],
+            "only the leader knows what the others lack, and whoever is asked passes it on: {listed}"
+        );
+    }
     coords.remove(leader).kill();
 
     let other = &addresses[(leader + 1) % 3];

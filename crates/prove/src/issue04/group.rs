@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use api::Admin;
 use bootstrap::SystemClock;
 use client::{Ask, Http, HttpAdmin, Native, TcpConnector};
+use domain::view::Health;
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 use std::sync::Arc;
@@ -200,6 +201,80 @@ impl Group {
         self.launch(self.shape.coords + nth, &format!("edge{nth}"), "edge", &variables).await
     }
 
+    /// The coordinators' addresses, as `--coord` takes them.
+    pub fn coords_list(&self) -> String {
+        self.coord_addrs.join(",")
+    }
+
+    /// Stops coordinator `nth` in order.
+    pub async fn stop_coord(&mut self, nth: usize) -> Result<()> {
+        self.coords[nth].take().context("that coordinator is down")?.stop().await
+    }
+
+    /// Stops data node `nth` in order.
+    pub async fn stop_node(&mut self, nth: usize) -> Result<()> {
+        self.nodes[nth].take().context("that node is down")?.stop().await
+    }
+
+    /// Starts data node `nth` again.
+    pub async fn restart_node(&mut self, nth: usize) -> Result<()> {
+        self.nodes[nth] = Some(self.launch_node(nth).await?);
+        Ok(())
+    }
+
+    /// Stops gateway `nth` in order, and starts it again at its address.
+    pub async fn restart_edge(&mut self, nth: usize) -> Result<()> {
+        let old = self.edges.remove(nth);
+        let address = old.address.clone();
+        old.stop().await?;
+        let new = self.launch_edge(nth, address).await?;
+        self.edges.insert(nth, new);
+        Ok(())
+    }
+
+    /// Stops everything: gateways first, then coordinators, then nodes.
+    pub async fn stop_everything(&mut self) -> Result<()> {
+        for edge in self.edges.drain(..) {
+            edge.stop().await?;
+        }
+        for daemon in self.coords.iter_mut().chain(&mut self.nodes) {
+            if let Some(daemon) = daemon.take() {
+                daemon.stop().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts everything again after that: all at once, as after a power cut.
+    pub async fn start_everything(&mut self) -> Result<()> {
+        let edges = self.natives.len();
+        let nodes = try_join_all((0..self.nodes.len()).map(|nth| self.launch_node(nth)));
+        let coords = try_join_all((0..self.coords.len()).map(|nth| self.launch_coord(nth)));
+        let edges = try_join_all((0..edges).map(|nth| self.launch_edge(nth, "127.0.0.1:0".into())));
+        let (nodes, coords, edges) = tokio::try_join!(nodes, coords, edges)?;
+        self.nodes = nodes.into_iter().map(Some).collect();
+        self.coords = coords.into_iter().map(Some).collect();
+        self.natives = edges.iter().map(|edge| cluster::native(&edge.address, "v1", URL_SECRET)).collect();
+        self.edges = edges;
+        Ok(())
+    }
+
+    /// Waits until the coordinators say that node `nth` is up.
+    pub async fn until_up(&self, nth: usize) -> Result<()> {
+        let begun = Instant::now();
+        let mut seen = None;
+        while begun.elapsed() < Duration::from_secs(30) {
+            if let Ok(status) = self.admin().status().await {
+                seen = status.nodes.into_iter().find(|node| node.addr == self.node_addrs[nth]);
+                if seen.as_ref().is_some_and(|node| node.health == Health::Up) {
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("node {nth} is not up: {seen:?}")
+    }
+
     /// `kill -9` of coordinator `nth`.
     pub async fn kill_coord(&mut self, nth: usize) -> Result<()> {
         let mut coord = self.coords[nth].take().context("that coordinator is down")?;
@@ -259,9 +334,10 @@ impl Group {
             .env("EDGE_URLKEY_SECRET", URL_SECRET)
             .output();
         let output = tokio::time::timeout(Duration::from_secs(120), run).await.context("kvfs takes too long")??;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => bail!("kvfs {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
+            true => Ok(printed),
+            false => bail!("kvfs {}: {printed}{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()),
         }
     }
 

@@ -115,7 +115,11 @@ async fn recover(group: &mut Group) -> Result<()> {
         group.kvfs(&["coord", "members", "add", &own, "--promote", "--coord", &coords]).await?;
         group.coords[nth] = Some(newcomer);
     }
-    put(group, 1_000_001).await.context("in the new generation")?;
+    // The gateways' leases were of the old generation; they notice when they renew them.
+    while let Err(error) = put(group, 1_000_001).await {
+        ensure!(begun.elapsed() < Duration::from_secs(60), "in the new generation: {error:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let voters = group.admin().coordinators().await?.iter().filter(|member| member.voter).count();
     ensure!(voters == 3, "{voters} voters after the recovery");
     let held = group.admin().status().await?.hold_deletes;

@@ -1,14 +1,18 @@
 //! Issue 04: coordinators that survive.
 
+mod backups;
 mod commits;
 mod failover;
 mod group;
+mod keys;
 mod linear;
 mod lost;
 mod net;
+mod objects;
 mod partitions;
 mod proxy;
 mod race;
+mod restarts;
 
 use anyhow::Result;
 
@@ -23,6 +27,11 @@ pub fn prove(report: &mut Report) {
     report.section("race", "fifty writers at once, and one winner", |quick| run(race::run(quick)));
     report.section("commits", "what a commit costs, alone and with others", |quick| run(commits::run(quick)));
     report.section("lost", "coordinators that lose their disks", |quick| run(lost::run(quick)));
+    report.section("restarts", "everything restarted, and nodes that are not themselves", |quick| {
+        run(restarts::run(quick))
+    });
+    report.section("backups", "under load, damaged, and restored", |quick| run(backups::run(quick)));
+    report.section("keys", "rotated under load", |quick| run(keys::run(quick)));
 }
 
 /// What runs in a network namespace of its own.

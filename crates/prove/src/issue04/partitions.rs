@@ -79,7 +79,7 @@ pub async fn inside(quick: bool) -> Result<()> {
     let (faults, bounds) = match quick {
         true => {
             let bounds =
-                Bounds { run: Duration::from_secs(8), fault: Duration::from_secs(3), operations: 500, in_flight: 50 };
+                Bounds { run: Duration::from_secs(8), fault: Duration::from_secs(3), operations: 200, in_flight: 50 };
             (vec![Fault::LeaderAlone, Fault::AnswersLostFromLeader], bounds)
         }
         false => {

@@ -47,12 +47,12 @@ impl FromStr for Who {
     type Err = DemoError;
 
     fn from_str(text: &str) -> Result<Self, DemoError> {
-        let kinds: [(&str, fn(u8) -> Who, u8); 3] =
-            [("dn", Who::Node, 1), ("coord", Who::Coord, 1), ("gateway", Who::Gateway, 2)];
-        let numbered = kinds.into_iter().find_map(|(kind, who, first)| {
+        let numbered = |kind: &str, first: u8| {
             let number = text.strip_prefix(kind)?.parse().ok()?;
-            (number >= first).then(|| who(number))
-        });
+            (number >= first).then_some(number)
+        };
+        let node = numbered("dn", 1).map(Who::Node);
+        let numbered = node.or(numbered("coord", 1).map(Who::Coord)).or(numbered("gateway", 2).map(Who::Gateway));
         match (text, numbered) {
             ("gateway", _) => Ok(Who::GATEWAY),
             (_, Some(who)) => Ok(who),

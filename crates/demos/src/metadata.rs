@@ -62,15 +62,19 @@ impl Stage {
         let who: Who = words.word(1)?.parse()?;
         let (log, deadline) = (audit_log_of(who), Instant::now() + PATIENCE);
         loop {
-            let live = self.cluster.admin_of(who)?.state_hash().await?;
+            let live = self.cluster.admin_of(who)?.state_hash().await;
             let ran = self.cluster.kvfs(&["meta", "replay", &log, "--output", "json"]).await?;
             let replayed: Value = serde_json::from_str(&ran.printed).unwrap_or_default();
-            if ran.code == Some(0) && replayed["index"] == live.index {
-                self.note(format!("state {} at log index {}", live.hash, live.index));
-                return Ok(if replayed["hash"] == *live.hash { "the same state" } else { "ANOTHER state" }.into());
-            }
-            if ran.code != Some(0) || Instant::now() > deadline {
-                return self.told(ran, "another log index");
+            let late = Instant::now() > deadline;
+            match live {
+                Ok(live) if ran.code == Some(0) && replayed["index"] == live.index => {
+                    self.note(format!("state {} at log index {}", live.hash, live.index));
+                    return Ok(if replayed["hash"] == *live.hash { "the same state" } else { "ANOTHER state" }.into());
+                }
+                Err(error) if late => return Err(error.into()),
+                Ok(_) if late => return self.told(ran, "another log index"),
+                // A leader that was just elected, or a line that is being written.
+                _ => {}
             }
             // waits: for a moment between two log entries, within a deadline
             tokio::time::sleep(LOOK_EVERY).await;

@@ -21,15 +21,24 @@ use crate::words::Words;
 pub enum Who {
     /// A data node: `dn1`, `dn2`, …
     Node(u8),
-    /// The gateway, which hosts the coordinator.
-    Gateway,
+    /// A coordinator: `coord1`, `coord2`, …
+    Coord(u8),
+    /// A gateway: `gateway`, `gateway2`, … Without coordinators beside them, gateways host one each.
+    Gateway(u8),
+}
+
+impl Who {
+    /// The first gateway, which is asked unless a line says otherwise.
+    pub const GATEWAY: Who = Who::Gateway(1);
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Who::Node(number) => write!(f, "dn{number}"),
-            Who::Gateway => f.write_str("gateway"),
+            Who::Coord(number) => write!(f, "coord{number}"),
+            Who::Gateway(1) => f.write_str("gateway"),
+            Who::Gateway(number) => write!(f, "gateway{number}"),
         }
     }
 }
@@ -38,11 +47,18 @@ impl FromStr for Who {
     type Err = DemoError;
 
     fn from_str(text: &str) -> Result<Self, DemoError> {
-        let number = text.strip_prefix("dn").and_then(|number| number.parse().ok()).filter(|number| *number > 0);
-        match (text, number) {
-            ("gateway", _) => Ok(Who::Gateway),
-            (_, Some(number)) => Ok(Who::Node(number)),
-            _ => Err(DemoError::usage(format!("found `{text}`, expected dn1, dn2, … or gateway"))),
+        let numbered = |kind: &str, first: u8| {
+            let number = text.strip_prefix(kind)?.parse().ok()?;
+            (number >= first).then_some(number)
+        };
+        let node = numbered("dn", 1).map(Who::Node);
+        let numbered = node.or(numbered("coord", 1).map(Who::Coord)).or(numbered("gateway", 2).map(Who::Gateway));
+        match (text, numbered) {
+            ("gateway", _) => Ok(Who::GATEWAY),
+            (_, Some(who)) => Ok(who),
+            _ => Err(DemoError::usage(format!(
+                "found `{text}`, expected dn1, dn2, …, coord1, coord2, …, gateway, gateway2, …"
+            ))),
         }
     }
 }
@@ -69,7 +85,38 @@ pub enum Condition {
     Dead,
 }
 
-/// The gateway's settings that a script chose, by their short names.
+/// How many processes of each kind a cluster is founded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Data nodes.
+    pub nodes: u8,
+    /// Coordinators of their own; with none, the gateways host them.
+    pub coordinators: u8,
+    /// Gateways.
+    pub gateways: u8,
+}
+
+impl Shape {
+    /// Those that hold the metadata.
+    pub fn hosts(&self) -> Vec<Who> {
+        match self.coordinators {
+            0 => (1..=self.gateways).map(Who::Gateway).collect(),
+            several => (1..=several).map(Who::Coord).collect(),
+        }
+    }
+}
+
+/// What a command of the operator's came to.
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub printed: String,
+    /// What it complained about.
+    pub complained: String,
+}
+
+/// The gateways' and coordinators' settings that a script chose, by their short names.
 pub type GatewaySettings = BTreeMap<String, String>;
 
 /// Why a demo could not go on.
@@ -135,10 +182,16 @@ impl From<String> for DemoError {
 /// Processes that a script starts, hurts and asks. Whatever it started ends when it is dropped.
 #[async_trait]
 pub trait Cluster: Send {
-    /// Starts nodes `dn1` … `dnN` and a gateway that knows them, and returns when they serve.
-    async fn found(&mut self, nodes: u8, gateway: &GatewaySettings) -> Result<(), DemoError>;
+    /// Starts processes of all kinds that know each other, and returns when they serve.
+    async fn found(&mut self, shape: Shape, settings: &GatewaySettings) -> Result<(), DemoError>;
     /// Starts a process that is dead, where it was; or a new node beside the others, which nobody knows yet.
     async fn start(&mut self, who: Who) -> Result<(), DemoError>;
+    /// Starts a coordinator without waiting for it: it may have to be taken in first.
+    fn spawn(&mut self, who: Who) -> Result<(), DemoError>;
+    /// Waits until a process serves that was spawned.
+    async fn until_ready(&mut self, who: Who) -> Result<(), DemoError>;
+    /// Empties the directory of a process that is dead.
+    fn wipe(&mut self, who: Who) -> Result<(), DemoError>;
     /// Does something to a running process, and returns when it is done.
     async fn signal(&mut self, who: Who, signal: Signal) -> Result<(), DemoError>;
     /// All processes, and how they are.
@@ -146,12 +199,22 @@ pub trait Cluster: Send {
     /// Where a process listens, or listened.
     fn address(&self, who: Who) -> Result<String, DemoError>;
 
-    /// A client of the gateway, with its key.
-    fn native(&self) -> Result<Native, DemoError>;
+    /// A client of a gateway that signs with the key of that name.
+    fn native(&self, gateway: Who, kid: &str) -> Result<Native, DemoError>;
     /// Plain requests to any address, signed by nobody.
     fn http(&self) -> Http;
-    /// The admin API.
+    /// The admin API, of whoever holds the metadata and runs.
     fn admin(&self) -> Result<Arc<dyn Admin>, DemoError>;
+    /// The admin API of one process.
+    fn admin_of(&self, who: Who) -> Result<Arc<dyn Admin>, DemoError>;
+    /// Those that hold the metadata.
+    fn hosts(&self) -> Vec<Who>;
+    /// Runs `kvfs` with these arguments, as an operator does, in the directory in which the processes have theirs.
+    async fn kvfs(&self, arguments: &[&str]) -> Result<Ran, DemoError>;
+    /// Turns one byte in the middle of a file around, below the directory of the demo.
+    fn spoil(&self, file: &str) -> Result<(), DemoError>;
+    /// The names of the files in a directory of a process, below the directory of the demo.
+    fn listing(&self, dir: &str) -> Vec<String>;
 
     /// The chunk files in a node's directory.
     fn chunks(&self, node: Who) -> Result<Vec<ChunkId>, DemoError>;
@@ -178,10 +241,10 @@ mod tests {
 
     #[test]
     fn names_of_processes() {
-        for name in ["dn1", "dn12", "gateway"] {
+        for name in ["dn1", "dn12", "coord1", "gateway", "gateway2"] {
             assert_eq!(name.parse::<Who>().unwrap().to_string(), name);
         }
-        for bad in ["dn", "dn0", "dn999", "edge", ""] {
+        for bad in ["dn", "dn0", "dn999", "coord", "coord0", "gateway0", "gateway1", "edge", ""] {
             assert!(bad.parse::<Who>().is_err(), "{bad}");
         }
     }

@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use crate::cluster::DemoError;
+use crate::cluster::{Condition, DemoError, Who};
 use crate::content::Content;
 use crate::stage::{BUCKET, Stage};
 use crate::words::Words;
@@ -41,7 +41,7 @@ struct Downloaded {
 impl Stage {
     /// `put OBJECT`: `201`, or the status of a refusal.
     pub(crate) async fn put(&mut self, words: &Words) -> Result<String, DemoError> {
-        let uploaded = send(self.cluster.native()?, upload(words)?).await;
+        let uploaded = send(self.native(words)?, upload(words)?).await;
         self.uploaded(uploaded)
     }
 
@@ -49,7 +49,7 @@ impl Stage {
     pub(crate) async fn put_all(&mut self, all: &[Words]) -> Result<Vec<String>, DemoError> {
         let mut tasks = Vec::new();
         for words in all {
-            tasks.push(tokio::spawn(send(self.cluster.native()?, upload(words)?)));
+            tasks.push(tokio::spawn(send(self.native(words)?, upload(words)?)));
         }
         let ended = join_all(tasks).await;
         ended.into_iter().map(|uploaded| self.uploaded(uploaded.map_err(joined)?)).collect()
@@ -74,7 +74,7 @@ impl Stage {
         let mut upload = upload(words)?;
         let after = words.number("after", upload.content.size() / 2)?;
         upload.cut = Some(after);
-        let uploaded = send(self.cluster.native()?, upload).await;
+        let uploaded = send(self.native(words)?, upload).await;
         match uploaded.answer {
             Err(NativeError::Unreachable { reason, .. }) => {
                 self.note(reason);
@@ -88,7 +88,7 @@ impl Stage {
     /// `get OBJECT`: `200, 100 bytes, equal`, or how it differs.
     pub(crate) async fn get(&mut self, words: &Words) -> Result<String, DemoError> {
         let object = words.word(1)?;
-        match fetch(self.cluster.native()?, object.to_string()).await {
+        match fetch(self.native(words)?, object.to_string()).await {
             Ok(downloaded) => self.downloaded(object, downloaded),
             Err(error) => self.refused(error),
         }
@@ -99,7 +99,7 @@ impl Stage {
         let mut tasks = Vec::new();
         for words in all {
             let object = words.word(1)?.to_string();
-            tasks.push((object.clone(), tokio::spawn(fetch(self.cluster.native()?, object))));
+            tasks.push((object.clone(), tokio::spawn(fetch(self.native(words)?, object))));
         }
         let mut answers = Vec::new();
         for (object, task) in tasks {
@@ -126,7 +126,7 @@ impl Stage {
 
     /// `head OBJECT`: `200, 100 bytes`.
     pub(crate) async fn head(&mut self, words: &Words) -> Result<String, DemoError> {
-        match self.cluster.native()?.head(BUCKET, words.word(1)?.as_bytes()).await {
+        match self.native(words)?.head(BUCKET, words.word(1)?.as_bytes()).await {
             Ok(headers) => {
                 let length = headers.get("content-length").and_then(|value| value.to_str().ok());
                 Ok(format!("200, {} bytes", length.unwrap_or("an unknown number of")))
@@ -138,7 +138,7 @@ impl Stage {
     /// `delete OBJECT`: `204`.
     pub(crate) async fn delete(&mut self, words: &Words) -> Result<String, DemoError> {
         let object = words.word(1)?;
-        match self.cluster.native()?.delete(BUCKET, object.as_bytes()).await {
+        match self.native(words)?.delete(BUCKET, object.as_bytes()).await {
             Ok(()) => {
                 self.deleted(object)?;
                 Ok("204".into())
@@ -151,7 +151,7 @@ impl Stage {
     pub(crate) async fn read_some(&mut self, words: &Words) -> Result<String, DemoError> {
         let wanted = words.number("bytes", 1)?;
         let name = words.get("as").ok_or_else(|| DemoError::usage("`read-some` misses `as=`"))?;
-        let mut download = self.cluster.native()?.get(BUCKET, words.word(1)?.as_bytes(), HeaderMap::new()).await?;
+        let mut download = self.native(words)?.get(BUCKET, words.word(1)?.as_bytes(), HeaderMap::new()).await?;
         let mut read = 0;
         while read < wanted {
             match download.next().await? {
@@ -181,17 +181,26 @@ impl Stage {
         })
     }
 
-    /// Reads every acknowledged object back; returns those that differ, and why.
+    /// A client of the gateway that the line names.
+    fn native(&self, words: &Words) -> Result<Native, DemoError> {
+        let gateway = words.get("through").map_or(Ok(Who::GATEWAY), str::parse)?;
+        self.cluster.native(gateway, &self.kid)
+    }
+
+    /// Reads every acknowledged object back, through each gateway that runs; returns those that differ, and why.
     pub(crate) async fn read_all_back(&mut self) -> Result<Vec<String>, DemoError> {
         let mut wrong = Vec::new();
         let names: Vec<String> = self.objects.keys().cloned().collect();
-        for name in names {
-            let answer = match fetch(self.cluster.native()?, name.clone()).await {
-                Ok(downloaded) => self.downloaded(&name, downloaded)?,
+        let running = self.cluster.processes().into_iter().filter(|(_, condition)| *condition == Condition::Running);
+        let gateways: Vec<_> = running.map(|(who, _)| who).filter(|who| matches!(who, Who::Gateway(_))).collect();
+        for (gateway, name) in gateways.iter().flat_map(|gateway| names.iter().map(move |name| (*gateway, name))) {
+            let native = self.cluster.native(gateway, &self.kid)?;
+            let answer = match fetch(native, name.clone()).await {
+                Ok(downloaded) => self.downloaded(name, downloaded)?,
                 Err(error) => self.refused(error)?,
             };
             if !answer.ends_with("equal") {
-                wrong.push(format!("{name}: {answer}"));
+                wrong.push(format!("{name} through {gateway}: {answer}"));
             }
         }
         Ok(wrong)

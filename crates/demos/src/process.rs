@@ -98,6 +98,11 @@ impl Process {
         }
     }
 
+    /// Whether it was neither killed nor held still, as far as is known without looking.
+    pub fn answers(&self) -> bool {
+        !self.dead && !self.stopped
+    }
+
     /// Does something to it. A killed process is gone when this returns.
     pub fn signal(&mut self, signal: Signal) -> Result<(), DemoError> {
         if self.condition() == Condition::Dead {

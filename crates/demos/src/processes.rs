@@ -5,7 +5,9 @@
 //! dropped, on success, on failure or on ctrl-c, the processes are killed and the directory is removed.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use api::{Admin, Clock};
@@ -14,28 +16,11 @@ use client::{Http, HttpAdmin, Native, TcpConnector};
 use domain::ChunkId;
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Condition, DemoError, GatewaySettings, Signal, Who};
+use crate::cluster::{Cluster, Condition, DemoError, GatewaySettings, Ran, Shape, Signal, Who};
+use crate::environment::{self, Around};
 use crate::process::Process;
 use crate::shell;
 use crate::words::Words;
-
-const CLUSTER_SECRET: &str = "the cluster secret of a demo";
-const ADMIN_TOKEN: &str = "the admin token of a demo";
-
-/// The secret behind the demo cluster's URL key `v1`.
-pub const URL_SECRET: &str = "the url key of a demo";
-
-/// Each short name of a gateway setting, and its environment variable.
-pub const SETTINGS: &[(&str, &str)] = &[
-    ("copies", "EDGE_REPLICAS"),
-    ("write-quorum", "EDGE_QUORUM_WRITE"),
-    ("chunk-size", "EDGE_CHUNK_SIZE"),
-    ("body-budget", "EDGE_BODY_BUDGET"),
-    ("gc-delay", "EDGE_GC_DELAY"),
-    ("gc-every", "EDGE_GC_INTERVAL"),
-    ("sweep-every", "EDGE_SWEEP_INTERVAL"),
-    ("skip-auth", "EDGE_SKIP_AUTH"),
-];
 
 /// Real processes.
 pub struct Processes {
@@ -44,7 +29,10 @@ pub struct Processes {
     dir: TempDir,
     binary: PathBuf,
     clock: Arc<dyn Clock>,
-    gateway: GatewaySettings,
+    shape: Shape,
+    settings: GatewaySettings,
+    /// Where coordinators listen: each must know the others' before any of them runs.
+    reserved: BTreeMap<Who, String>,
     http: Http,
 }
 
@@ -54,7 +42,9 @@ impl Processes {
         let dir = tempfile::Builder::new().prefix("kvfs-demo-").tempdir();
         let dir = dir.map_err(DemoError::io("making a temporary directory"))?;
         let http = Http::new(Arc::new(TcpConnector), clock.clone(), None);
-        Ok(Self { running: BTreeMap::new(), dir, binary, clock, gateway: GatewaySettings::new(), http })
+        let shape = Shape { nodes: 0, coordinators: 0, gateways: 0 };
+        let (running, reserved) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { running, dir, binary, clock, shape, settings: GatewaySettings::new(), reserved, http })
     }
 
     /// A process that was started.
@@ -67,47 +57,62 @@ impl Processes {
         self.dir.path().join(node.to_string())
     }
 
-    /// The gateway's chosen settings.
+    /// The chosen settings.
     pub(crate) fn settings(&self) -> &GatewaySettings {
-        &self.gateway
+        &self.settings
     }
 
-    fn spawn(&self, who: Who) -> Result<Process, DemoError> {
+    fn launch(&self, who: Who) -> Result<Process, DemoError> {
         // A process that ran before comes back at its address, under which the others know it.
-        let address = self.running.get(&who).map_or("127.0.0.1:0", |process| process.address.as_str());
-        let mut variables = vec![("KVFS_CLUSTER_SECRET", CLUSTER_SECRET.to_string())];
-        let role = match who {
-            Who::Node(_) => {
-                let home = self.home(who).display().to_string();
-                // The disk may be nearly full: what a demo writes is small and goes away.
-                let own = [("DN_ID", who.to_string()), ("DN_DATA_DIR", home), ("DN_RESERVE_BYTES", "0".into())];
-                variables.extend(own);
-                variables.push(("DN_ADDR", address.to_string()));
-                "dn"
-            }
-            Who::Gateway => {
-                variables.extend(self.gateway_variables());
-                variables.push(("EDGE_ADDR", address.to_string()));
-                "edge"
-            }
+        let ran = self.running.get(&who).map(|process| process.address.clone()).filter(|address| !address.is_empty());
+        let address = ran.or_else(|| self.reserved.get(&who).cloned()).unwrap_or_else(|| "127.0.0.1:0".into());
+        let nodes = self.running.iter().filter(|(who, _)| matches!(who, Who::Node(_)));
+        let around = Around {
+            address,
+            home: self.home(who).display().to_string(),
+            nodes: nodes.map(|(_, process)| process.address.clone()).collect(),
+            hosts: self.hosts().iter().filter_map(|host| self.reserved.get(host).cloned()).collect(),
+            settings: &self.settings,
+            shape: self.shape,
         };
-        let variables: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Process::spawn(&self.binary, self.dir.path(), who, role, &variables)
+        Process::spawn(
+            &self.binary,
+            self.dir.path(),
+            who,
+            environment::role(who),
+            &environment::variables(who, &around),
+        )
     }
 
-    fn gateway_variables(&self) -> Vec<(&'static str, String)> {
-        let nodes = self.running.iter().filter(|(who, _)| **who != Who::Gateway);
-        let nodes: Vec<_> = nodes.map(|(_, process)| process.address.clone()).collect();
-        let mut variables = vec![
-            ("KVFS_ADMIN_TOKEN", ADMIN_TOKEN.to_string()),
-            ("EDGE_URLKEY_SECRET", URL_SECRET.to_string()),
-            ("EDGE_DATA_DIR", self.home(Who::Gateway).display().to_string()),
-            ("EDGE_DNS", nodes.join(",")),
-        ];
-        for (short, variable) in SETTINGS {
-            variables.extend(self.gateway.get(*short).map(|value| (*variable, value.clone())));
+    /// The addresses of those that hold the metadata and run.
+    fn awake(&self) -> Vec<String> {
+        let awake = |who: &Who| self.running.get(who).filter(|process| process.answers());
+        self.hosts().iter().filter_map(awake).map(|process| process.address.clone()).collect()
+    }
+
+    /// Ports for those that must know each other beforehand: free a moment ago.
+    fn reserve(&mut self) -> Result<(), DemoError> {
+        // A gateway that hosts the only coordinator is known to nobody before it serves.
+        let alone = self.shape.coordinators == 0 && self.shape.gateways == 1;
+        let hosts = if alone { Vec::new() } else { self.shape.hosts() };
+        // Held together, so that no port is given twice.
+        let held = hosts.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
+        let held = held.map_err(DemoError::io("finding free ports"))?;
+        for (who, listener) in hosts.into_iter().zip(held) {
+            let address = listener.local_addr().map_err(DemoError::io("finding free ports"))?;
+            self.reserved.insert(who, address.to_string());
         }
-        variables
+        Ok(())
+    }
+
+    async fn start_all(&mut self, all: Vec<Who>) -> Result<(), DemoError> {
+        for who in &all {
+            self.spawn(*who)?;
+        }
+        for who in all {
+            self.until_ready(who).await?;
+        }
+        Ok(())
     }
 
     fn file(&self, node: Who, chunk: ChunkId) -> PathBuf {
@@ -118,26 +123,40 @@ impl Processes {
 
 #[async_trait]
 impl Cluster for Processes {
-    async fn found(&mut self, nodes: u8, gateway: &GatewaySettings) -> Result<(), DemoError> {
-        self.gateway = gateway.clone();
-        for who in (1..=nodes).map(Who::Node) {
-            let process = self.spawn(who)?;
-            self.running.insert(who, process);
-        }
-        for process in self.running.values_mut() {
-            process.until_ready().await?;
-        }
-        self.start(Who::Gateway).await
+    async fn found(&mut self, shape: Shape, settings: &GatewaySettings) -> Result<(), DemoError> {
+        (self.shape, self.settings) = (shape, settings.clone());
+        self.start_all((1..=shape.nodes).map(Who::Node).collect()).await?;
+        self.reserve()?;
+        self.start_all((1..=shape.coordinators).map(Who::Coord).collect()).await?;
+        self.start_all((1..=shape.gateways).map(Who::Gateway).collect()).await
     }
 
     async fn start(&mut self, who: Who) -> Result<(), DemoError> {
+        self.spawn(who)?;
+        self.until_ready(who).await
+    }
+
+    fn spawn(&mut self, who: Who) -> Result<(), DemoError> {
         if self.running.get_mut(&who).is_some_and(|process| process.condition() != Condition::Dead) {
             return Err(DemoError::usage(format!("{who} runs already")));
         }
-        let mut process = self.spawn(who)?;
-        process.until_ready().await?;
+        let mut process = self.launch(who)?;
+        // Where it will listen is known of those that have a reserved address, before they say so.
+        process.address = self.reserved.get(&who).cloned().unwrap_or_default();
         self.running.insert(who, process);
         Ok(())
+    }
+
+    async fn until_ready(&mut self, who: Who) -> Result<(), DemoError> {
+        let process = self.running.get_mut(&who);
+        process.ok_or_else(|| DemoError::usage(format!("{who} was never started")))?.until_ready().await
+    }
+
+    fn wipe(&mut self, who: Who) -> Result<(), DemoError> {
+        if self.running.get_mut(&who).is_some_and(|process| process.condition() != Condition::Dead) {
+            return Err(DemoError::usage(format!("{who} runs: only a dead process's disk is emptied")));
+        }
+        std::fs::remove_dir_all(self.home(who)).map_err(DemoError::io(format!("emptying the directory of {who}")))
     }
 
     async fn signal(&mut self, who: Who, signal: Signal) -> Result<(), DemoError> {
@@ -153,9 +172,9 @@ impl Cluster for Processes {
         self.process(who).map(|process| process.address.clone())
     }
 
-    fn native(&self) -> Result<Native, DemoError> {
-        let address = self.address(Who::Gateway)?;
-        Ok(Native::new(Arc::new(TcpConnector), self.clock.clone(), address, "v1", URL_SECRET.as_bytes()))
+    fn native(&self, gateway: Who, kid: &str) -> Result<Native, DemoError> {
+        let (address, secret) = (self.address(gateway)?, environment::url_secret(kid));
+        Ok(Native::new(Arc::new(TcpConnector), self.clock.clone(), address, kid, secret.as_bytes()))
     }
 
     fn http(&self) -> Http {
@@ -163,7 +182,39 @@ impl Cluster for Processes {
     }
 
     fn admin(&self) -> Result<Arc<dyn Admin>, DemoError> {
-        Ok(Arc::new(HttpAdmin::new(self.http.clone(), vec![self.address(Who::Gateway)?], ADMIN_TOKEN)))
+        Ok(Arc::new(HttpAdmin::new(self.http.clone(), self.awake(), environment::ADMIN_TOKEN)))
+    }
+
+    fn admin_of(&self, who: Who) -> Result<Arc<dyn Admin>, DemoError> {
+        Ok(Arc::new(HttpAdmin::new(self.http.clone(), vec![self.address(who)?], environment::ADMIN_TOKEN)))
+    }
+
+    fn hosts(&self) -> Vec<Who> {
+        self.shape.hosts()
+    }
+
+    async fn kvfs(&self, arguments: &[&str]) -> Result<Ran, DemoError> {
+        let mut command = tokio::process::Command::new(&self.binary);
+        let command = command.args(arguments).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
+        let command = command.envs(environment::SECRETS.iter().copied()).kill_on_drop(true);
+        let output = command.output().await.map_err(DemoError::io("running kvfs"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Ran { code: output.status.code(), printed: text(&output.stdout), complained: text(&output.stderr) })
+    }
+
+    fn spoil(&self, file: &str) -> Result<(), DemoError> {
+        let path = self.dir.path().join(file);
+        let mut bytes = std::fs::read(&path).map_err(DemoError::io("reading what is to be spoiled"))?;
+        let middle = bytes.len() / 2;
+        bytes.get_mut(middle).into_iter().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&path, bytes).map_err(DemoError::io("spoiling a file"))
+    }
+
+    fn listing(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join(dir)).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
     }
 
     fn chunks(&self, node: Who) -> Result<Vec<ChunkId>, DemoError> {

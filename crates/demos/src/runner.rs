@@ -119,7 +119,7 @@ mod tests {
     use domain::registry::NodeLabels;
 
     use super::*;
-    use crate::cluster::{Condition, DemoError, GatewaySettings, Signal, Who};
+    use crate::cluster::{Condition, DemoError, GatewaySettings, Ran, Shape, Signal, Who};
     use crate::script;
     use crate::words::Words;
 
@@ -242,11 +242,23 @@ mod tests {
 
     #[async_trait]
     impl Cluster for Paper {
-        async fn found(&mut self, _: u8, _: &GatewaySettings) -> Result<(), DemoError> {
+        async fn found(&mut self, _: Shape, _: &GatewaySettings) -> Result<(), DemoError> {
             Ok(())
         }
 
         async fn start(&mut self, _: Who) -> Result<(), DemoError> {
+            Ok(())
+        }
+
+        fn spawn(&mut self, _: Who) -> Result<(), DemoError> {
+            Ok(())
+        }
+
+        async fn until_ready(&mut self, _: Who) -> Result<(), DemoError> {
+            Ok(())
+        }
+
+        fn wipe(&mut self, _: Who) -> Result<(), DemoError> {
             Ok(())
         }
 
@@ -262,7 +274,7 @@ mod tests {
             Ok(format!("{who}:1"))
         }
 
-        fn native(&self) -> Result<Native, DemoError> {
+        fn native(&self, _: Who, _: &str) -> Result<Native, DemoError> {
             Err(DemoError::usage("made of paper"))
         }
 
@@ -272,6 +284,26 @@ mod tests {
 
         fn admin(&self) -> Result<Arc<dyn Admin>, DemoError> {
             Ok(Arc::new(PaperAdmin(self.records)))
+        }
+
+        fn admin_of(&self, _: Who) -> Result<Arc<dyn Admin>, DemoError> {
+            self.admin()
+        }
+
+        fn hosts(&self) -> Vec<Who> {
+            vec![Who::GATEWAY]
+        }
+
+        async fn kvfs(&self, _: &[&str]) -> Result<Ran, DemoError> {
+            Err(DemoError::usage("made of paper"))
+        }
+
+        fn spoil(&self, _: &str) -> Result<(), DemoError> {
+            Ok(())
+        }
+
+        fn listing(&self, _: &str) -> Vec<String> {
+            Vec::new()
         }
 
         fn chunks(&self, _: Who) -> Result<Vec<ChunkId>, DemoError> {

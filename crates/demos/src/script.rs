@@ -38,7 +38,7 @@ pub struct Script {
 pub struct Header {
     /// The demo's name: what it shows.
     pub name: String,
-    /// The reference's letter for it.
+    /// The reference's letter for it, or letters: what several demos show there can be one mechanism here.
     pub alias: String,
     /// The principle, in a sentence.
     pub principle: String,
@@ -50,6 +50,18 @@ pub struct Header {
     pub sabotage: String,
     /// What the sabotage does.
     pub sabotage_does: String,
+}
+
+impl Header {
+    /// Its letters, one by one.
+    pub fn letters(&self) -> impl Iterator<Item = &str> {
+        self.alias.split(", ")
+    }
+
+    /// Whether `name` is its name or one of its letters.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.letters().any(|letter| letter == name)
+    }
 }
 
 /// One line of a script.

@@ -3,7 +3,8 @@
 use client::Native;
 
 use crate::cluster::{Cluster, Who};
-use crate::processes::{Processes, SETTINGS};
+use crate::environment;
+use crate::processes::Processes;
 use crate::words::Words;
 
 /// The equivalent of `words` in a shell, where there is one.
@@ -20,13 +21,33 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
         "cluster" => {
             Some(format!("{} &   # and before it, for each node: {} &", gateway(cluster), node(cluster, Who::Node(1))))
         }
-        "start" if who? == Who::Gateway => Some(format!("{} &", gateway(cluster))),
+        "start" if matches!(who?, Who::Gateway(_)) => Some(format!("{} &", gateway(cluster))),
+        "start" if matches!(who?, Who::Coord(_)) => {
+            Some(format!("COORD_PEERS=… COORD_SELF_URL={} kvfs coord &", cluster.address(who?).ok()?))
+        }
         "start" => Some(format!("{} &", node(cluster, who?))),
         "kill" => process("KILL"),
         "stop" => process("STOP"),
         "cont" => process("CONT"),
         "add-node" => admin("add"),
         "remove-node" => admin("remove"),
+        "leader" | "follower" => Some("kvfs role --coord …".into()),
+        "voters" => Some("kvfs coord members list".into()),
+        "take-in" => Some(format!("kvfs coord members replace …   # {}", cluster.address(who?).ok()?)),
+        "term" => Some("kvfs status".into()),
+        "wipe" => Some(format!("rm -r {}", cluster.home(who?).display())),
+        "relabel" => Some(format!("kvfs node relabel {} …", cluster.address(who?).ok()?)),
+        "failures" => Some("kvfs heartbeat".into()),
+        "rotate-key" => Some(format!("kvfs urlkey rotate --kid {first} …")),
+        "remove-key" => Some(format!("kvfs urlkey remove {first}")),
+        "keys" => Some("kvfs urlkey list".into()),
+        "objects" => Some("kvfs meta info".into()),
+        "backup" => Some(format!("kvfs meta backup --out {first}.kvfs")),
+        "verify" => Some(format!("kvfs meta verify {first}.kvfs")),
+        "restore" => Some(format!("kvfs meta restore --from {first}.kvfs --data-dir … --force")),
+        "release-hold" => Some("kvfs meta release-hold".into()),
+        "replay" => Some("kvfs meta replay …; kvfs meta hash".into()),
+        "hashes" => Some("kvfs meta hash --coord …   # of each".into()),
         "put" => Some(format!("{} | kvfs put{} - demo/{first}", source(words), quorum(words))),
         "cut-put" => Some(format!("curl -T big --limit-rate 9M \"$(kvfs sign PUT demo/{first})\"   # then ctrl-c")),
         "get" => Some(format!("kvfs get demo/{first} - | sha256sum")),
@@ -56,9 +77,7 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
 
 /// How the gateway is started.
 fn gateway(cluster: &Processes) -> String {
-    let of =
-        |(short, variable): &(&str, &str)| cluster.settings().get(*short).map(|value| format!("{variable}={value} "));
-    let settings: String = SETTINGS.iter().filter_map(of).collect();
+    let settings = environment::shown(cluster.settings());
     let nodes: Vec<_> = (1..=u8::MAX).map_while(|number| cluster.address(Who::Node(number)).ok()).collect();
     format!("{settings}EDGE_DNS={} kvfs edge --data-dir gateway", nodes.join(","))
 }
@@ -81,7 +100,7 @@ fn quorum(words: &Words) -> String {
 
 fn request(cluster: &Processes, words: &Words) -> String {
     let (method, object) = (words.word(1).unwrap_or("GET"), words.word(2).unwrap_or_default());
-    let address = cluster.address(Who::Gateway).unwrap_or_default();
+    let address = cluster.address(Who::GATEWAY).unwrap_or_default();
     format!(
         "curl -i -X {method} \"http://{address}{}?kid=…&sig=…&exp=…\"",
         Native::object_path("demo", object.as_bytes())

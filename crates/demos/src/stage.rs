@@ -56,16 +56,22 @@ pub struct Stage {
     pub clock: Arc<dyn Clock>,
     /// The gateway's settings at its start.
     pub gateway: GatewaySettings,
+    /// The URL key that requests are signed with.
+    pub kid: String,
     /// What `let` kept.
     pub variables: Variables,
     /// Every object that was acknowledged and not deleted.
     pub objects: BTreeMap<String, Stored>,
+    /// What `objects` was when a backup of that name was taken.
+    pub backed_up: BTreeMap<String, BTreeMap<String, Stored>>,
     /// Chunks that may lie on disks without an object: of deleted, replaced, refused and broken uploads.
     pub leftovers: BTreeSet<ChunkId>,
     /// Chunk files that the script damaged or deleted.
     pub damaged: BTreeSet<(Who, ChunkId)>,
     /// Processes that the script killed.
     pub killed: BTreeSet<Who>,
+    /// Coordinators whose disk the script emptied, and that nobody took in since.
+    pub wiped: BTreeSet<Who>,
     /// Nodes of the registry: placement name, and which process it is.
     pub registry: Vec<(String, Who)>,
     /// Downloads that are held open.
@@ -83,11 +89,14 @@ impl Stage {
             cluster,
             clock,
             gateway: GatewaySettings::new(),
+            kid: "v1".into(),
             variables: Variables::new(),
             objects: BTreeMap::new(),
+            backed_up: BTreeMap::new(),
             leftovers: BTreeSet::new(),
             damaged: BTreeSet::new(),
             killed: BTreeSet::new(),
+            wiped: BTreeSet::new(),
             registry: Vec::new(),
             readers: BTreeMap::new(),
             allowed_errors: Vec::new(),
@@ -172,6 +181,16 @@ impl Stage {
         }
     }
 
+    /// Writes down that the cluster goes back to a backup: what was written since is no object any more.
+    pub fn went_back_to(&mut self, backup: &str) -> Result<(), DemoError> {
+        if let Some(then) = self.backed_up.get(backup).cloned() {
+            for replaced in std::mem::replace(&mut self.objects, then).into_values() {
+                self.left_over(&replaced)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes down that `content` may have left chunks behind, though nobody acknowledged it.
     pub fn not_acknowledged(&mut self, content: &Content) -> Result<(), DemoError> {
         let chunk_bytes = self.chunk_bytes()?;
@@ -216,7 +235,7 @@ impl Stage {
 
     /// All data nodes that were ever started.
     pub fn nodes(&mut self) -> Vec<Who> {
-        self.cluster.processes().into_keys().filter(|who| *who != Who::Gateway).collect()
+        self.cluster.processes().into_keys().filter(|who| matches!(who, Who::Node(_))).collect()
     }
 
     /// Tells a watcher something that is not compared.

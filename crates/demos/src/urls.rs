@@ -15,7 +15,7 @@ use http::Method;
 
 use crate::cluster::{DemoError, Who};
 use crate::content::Content;
-use crate::processes::URL_SECRET;
+use crate::environment::url_secret;
 use crate::stage::{BUCKET, Stage};
 use crate::words::Words;
 
@@ -42,6 +42,14 @@ impl Stage {
         Err(DemoError::deviation(format!("none of {TRIES} requests was answered in the second in which it was sent")))
     }
 
+    /// `accepted OBJECT key=KID`: 1 if a gateway lets a request through that is signed with that key, else 0.
+    pub(crate) async fn accepted(&mut self, words: &Words) -> Result<u64, DemoError> {
+        let mut line = words.clone();
+        line.plain = vec!["request".into(), "GET".into(), words.word(1)?.into()];
+        let answer = self.request_once(&line, self.now_s()).await?;
+        Ok(u64::from(!answer.starts_with("401")))
+    }
+
     async fn request_once(&mut self, words: &Words, now_s: i64) -> Result<String, DemoError> {
         let method: Method =
             words.word(1)?.parse().map_err(|_| DemoError::usage(format!("`{}` is no method", words.plain[1])))?;
@@ -49,7 +57,8 @@ impl Stage {
         let text = words.get("text").map(str::to_string);
         let target = url(words, now_s)?;
         let ask = Ask::new(method.clone(), target).body(text.clone().unwrap_or_default());
-        let address = self.cluster.address(Who::Gateway)?;
+        let gateway = words.get("through").map_or(Ok(Who::GATEWAY), str::parse)?;
+        let address = self.cluster.address(gateway)?;
         let reply = self.cluster.http().send(&address, &ask.patience(PATIENCE)).await?;
         if reply.status.is_success() {
             if method == Method::PUT {
@@ -83,7 +92,8 @@ fn url(words: &Words, now_s: i64) -> Result<String, DemoError> {
     let (method, object) = (words.word(1)?, words.word(2)?);
     let signed_path = format!("{}{BUCKET}/{}", api::routes::OBJECT_PREFIX, words.get("for-object").unwrap_or(object));
     let signed_method = words.get("for-method").unwrap_or(method);
-    let sig = urlkey::sign(URL_SECRET.as_bytes(), signed_method, signed_path.as_bytes(), signed_until);
+    let key = words.get("key").unwrap_or("v1");
+    let sig = urlkey::sign(url_secret(key).as_bytes(), signed_method, signed_path.as_bytes(), signed_until);
     let sig = match words.get("sig") {
         None => Some(sig),
         Some("none") => None,
@@ -96,7 +106,7 @@ fn url(words: &Words, now_s: i64) -> Result<String, DemoError> {
         Some(other) => Some(other.to_string()),
         None => Some(value),
     };
-    let pairs = [("kid", or("kid", "v1".into())), ("sig", sig), ("exp", or("exp", (now_s + lives).to_string()))];
+    let pairs = [("kid", or("kid", key.into())), ("sig", sig), ("exp", or("exp", (now_s + lives).to_string()))];
     let query = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
     let query = query.collect::<Vec<_>>().join("&");
     Ok(format!("{}?{query}", Native::object_path(BUCKET, object.as_bytes())))
@@ -109,7 +119,8 @@ mod tests {
     #[test]
     fn urls_made_right_and_wrong() {
         let url = |line: &str| url(&Words::parse(line).unwrap(), 1_000).unwrap();
-        let sign = |method: &str, path: &str, exp| urlkey::sign(URL_SECRET.as_bytes(), method, path.as_bytes(), exp);
+        let sign =
+            |method: &str, path: &str, exp| urlkey::sign(url_secret("v1").as_bytes(), method, path.as_bytes(), exp);
         let path = "/v1/o/demo/a";
         let right = sign("GET", path, 1_060);
         // (line, expected query)

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::cluster::{DemoError, Signal, Who};
+use crate::cluster::{DemoError, Shape, Signal, Who};
 use crate::disks::{LOOK_EVERY, PATIENCE};
 use crate::stage::Stage;
 use crate::vocabulary;
@@ -20,6 +20,10 @@ impl Stage {
                 self.allowed_errors.push(words.word(1)?.to_string());
                 return Ok(None);
             }
+            "sign-with" => {
+                self.kid = words.word(1)?.to_string();
+                return Ok(None);
+            }
             "let" => {
                 let value = self.value(&words.after(2)).await?;
                 let name = words.word(1)?.to_string();
@@ -30,6 +34,17 @@ impl Stage {
             "cluster" => self.found_cluster(words).await?,
             "start" | "kill" | "stop" | "cont" => self.hurt(words).await?,
             "add-node" | "remove-node" => self.register(words).await?,
+            "relabel" => self.relabel(words).await?,
+            "wipe" => self.wipe(words)?,
+            "take-in" => self.take_in(words).await?,
+            "hashes" => self.hashes().await?,
+            "rotate-key" | "remove-key" => self.change_keys(words).await?,
+            "backup" => self.backup(words).await?,
+            "verify" => self.verify(words).await?,
+            "spoil" => self.spoil(words)?,
+            "restore" => self.restore(words).await?,
+            "release-hold" => self.release_hold().await?,
+            "replay" => self.replay(words).await?,
             "put" => self.put(words).await?,
             "cut-put" => self.cut_put(words).await?,
             "get" => self.get(words).await?,
@@ -59,6 +74,8 @@ impl Stage {
         match words.verb() {
             "chunk" => self.chunk(words),
             "holder" => self.holder(words),
+            "leader" => self.leader().await.map(|who| who.to_string()),
+            "follower" => self.follower().await.map(|who| who.to_string()),
             _ => self.number(words).await.map(|number| number.to_string()),
         }
     }
@@ -75,6 +92,19 @@ impl Stage {
             }
             "degraded" => Ok(self.cluster.admin()?.status().await?.degraded),
             "chunks" => Ok(self.cluster.admin()?.meta_info().await?.chunks),
+            "misplaced" => Ok(self.cluster.admin()?.status().await?.misplaced),
+            "objects" => Ok(self.cluster.admin()?.meta_info().await?.objects),
+            "failures" => self.failures(words).await,
+            "leaders" => Ok(self.who_leads().await.len() as u64),
+            "voters" => {
+                let members = self.cluster.admin()?.coordinators().await?;
+                Ok(members.iter().filter(|member| member.voter).count() as u64)
+            }
+            "term" => Ok(self.cluster.admin()?.status().await?.consensus.term),
+            "keys" => Ok(self.cluster.admin()?.list_url_keys().await?.len() as u64),
+            "accepted" => self.accepted(words).await,
+            "backups" => self.backups(words),
+            "runs" => self.runs(words).await,
             "peak" => self.cluster.peak_bytes(words.word(1)?.parse()?),
             "growth" => {
                 let peak = self.cluster.peak_bytes(words.word(1)?.parse()?)?;
@@ -85,16 +115,33 @@ impl Stage {
     }
 
     async fn found_cluster(&mut self, words: &Words) -> Result<String, DemoError> {
-        let nodes = u8::try_from(words.number("nodes", 3)?);
-        let nodes = nodes.map_err(|_| DemoError::usage("expected at most 255 nodes"))?;
+        let number = |name: &str, default| {
+            let number = u8::try_from(words.number(name, default)?);
+            number.map_err(|_| DemoError::usage(format!("expected at most 255 {name}")))
+        };
+        let shape = Shape {
+            nodes: number("nodes", 3)?,
+            coordinators: number("coordinators", 0)?,
+            gateways: number("gateways", 1)?,
+        };
         let settings = self.gateway.clone();
-        self.cluster.found(nodes, &settings).await?;
+        self.cluster.found(shape, &settings).await?;
         self.learn_registry().await?;
-        Ok(format!("{nodes} data nodes and a gateway"))
+        let Shape { nodes, coordinators, gateways } = shape;
+        Ok(match (coordinators, gateways) {
+            (0, 1) => format!("{nodes} data nodes and a gateway"),
+            (0, _) => format!("{nodes} data nodes, {gateways} gateways that coordinate"),
+            _ => format!("{nodes} data nodes, {coordinators} coordinators, gateways: {gateways}"),
+        })
     }
 
     async fn hurt(&mut self, words: &Words) -> Result<String, DemoError> {
         let who: Who = words.word(1)?.parse()?;
+        if words.verb() == "start" && self.wiped.contains(&who) {
+            self.cluster.spawn(who)?;
+            self.killed.remove(&who);
+            return Ok("waits to be taken in".into());
+        }
         let (signal, becomes) = match words.verb() {
             "start" => {
                 self.cluster.start(who).await?;

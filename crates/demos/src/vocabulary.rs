@@ -26,23 +26,49 @@ macro_rules! verbs {
 /// All verbs.
 pub const VERBS: &[Verb] = verbs! {
     // The cluster.
-    "gateway" "" &["copies", "write-quorum", "chunk-size", "body-budget", "gc-delay", "gc-every", "sweep-every", "skip-auth"], false;
-    "cluster" "" &["nodes"], true;
+    "gateway" "" &["copies", "write-quorum", "chunk-size", "body-budget", "gc-delay", "gc-every", "sweep-every", "skip-auth", "backup-every", "backup-keep", "audit-log"], false;
+    "cluster" "" &["nodes", "coordinators", "gateways"], true;
     "start" "PROCESS" &[], true;
     "kill" "PROCESS" &[], true;
     "stop" "PROCESS" &[], true;
     "cont" "PROCESS" &[], true;
     "add-node" "NODE" &[], true;
     "remove-node" "NODE" &[], true;
+    "relabel" "NODE" &["class", "domain", "weight"], true;
+    // Coordinators.
+    "leader" "" &[], true;
+    "follower" "" &[], true;
+    "wipe" "PROCESS" &[], true;
+    "take-in" "PROCESS" &[], true;
+    "leaders" "" &[], true;
+    "voters" "" &[], true;
+    "term" "" &[], true;
+    "hashes" "" &[], true;
+    // URL keys.
+    "rotate-key" "KID" &[], true;
+    "remove-key" "KID" &[], true;
+    "sign-with" "KID" &[], false;
+    "keys" "" &[], true;
+    "accepted" "OBJECT" &["key", "through"], true;
+    // Metadata.
+    "backup" "NAME" &[], true;
+    "verify" "NAME" &[], true;
+    "spoil" "NAME" &[], true;
+    "restore" "NAME PROCESS" &[], true;
+    "release-hold" "" &[], true;
+    "replay" "PROCESS" &[], true;
+    "backups" "PROCESS" &[], true;
+    "runs" "PROCESS" &[], true;
+    "objects" "" &[], true;
     // Objects.
-    "put" "OBJECT" &["text", "size", "seed", "period", "w"], true;
+    "put" "OBJECT" &["text", "size", "seed", "period", "w", "through"], true;
     "cut-put" "OBJECT" &["text", "size", "seed", "period", "after"], true;
-    "get" "OBJECT" &[], true;
-    "head" "OBJECT" &[], true;
-    "delete" "OBJECT" &[], true;
+    "get" "OBJECT" &["through"], true;
+    "head" "OBJECT" &["through"], true;
+    "delete" "OBJECT" &["through"], true;
     "read-some" "OBJECT" &["bytes", "as"], true;
     "close" "READER" &[], true;
-    "request" "METHOD OBJECT" &["text", "expires", "sig", "exp", "kid", "for-method", "for-object", "for-expires"], true;
+    "request" "METHOD OBJECT" &["text", "expires", "sig", "exp", "kid", "for-method", "for-object", "for-expires", "key", "through"], true;
     // Disks.
     "corrupt" "NODE CHUNK" &[], true;
     "lose" "NODE CHUNK" &[], true;
@@ -58,6 +84,8 @@ pub const VERBS: &[Verb] = verbs! {
     "chunks" "" &[], true;
     "distinct-chunks" "" &[], true;
     "degraded" "" &[], true;
+    "misplaced" "" &[], true;
+    "failures" "NODE" &[], true;
     "peak" "PROCESS" &[], true;
     "growth" "PROCESS" &["since"], true;
     // Placement.
@@ -75,8 +103,30 @@ pub const VERBS: &[Verb] = verbs! {
 };
 
 /// Verbs that answer one number, and so can stand in `expect` and `wait-until`.
-pub const NUMBERS: &[&str] =
-    &["files", "copies", "confirmed", "nodes", "chunks", "distinct-chunks", "degraded", "peak", "growth"];
+pub const NUMBERS: &[&str] = &[
+    "files",
+    "copies",
+    "confirmed",
+    "nodes",
+    "chunks",
+    "distinct-chunks",
+    "degraded",
+    "misplaced",
+    "failures",
+    "peak",
+    "growth",
+    "leaders",
+    "voters",
+    "term",
+    "keys",
+    "accepted",
+    "backups",
+    "runs",
+    "objects",
+];
+
+/// Verbs that answer a name: what `let` can keep beside numbers.
+pub const NAMES: &[&str] = &["chunk", "holder", "leader", "follower"];
 
 /// How two numbers are compared.
 pub const COMPARISONS: &[&str] = &["=", "<", "<=", ">", ">="];
@@ -117,7 +167,7 @@ pub fn check(words: &Words) -> Result<(), String> {
         "let" => {
             check(&words.after(2))?;
             let query = words.word(2)?.to_string();
-            let fine = NUMBERS.contains(&query.as_str()) || ["chunk", "holder"].contains(&query.as_str());
+            let fine = NUMBERS.contains(&query.as_str()) || NAMES.contains(&query.as_str());
             if fine { Ok(()) } else { Err(format!("found `{query}`, which gives no value to keep")) }
         }
         "plant" => check(&words.after(1)),

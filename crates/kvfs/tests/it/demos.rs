@@ -58,12 +58,12 @@ macro_rules! demos {
         $(mod $letter {
             #[test]
             fn shows_what_it_says() {
-                super::shows_what_it_says(stringify!($letter));
+                super::shows_what_it_says(&super::alias(stringify!($letter)));
             }
 
             #[test]
             fn notices_its_sabotage() {
-                super::notices_its_sabotage(stringify!($letter));
+                super::notices_its_sabotage(&super::alias(stringify!($letter)));
             }
         })*
 
@@ -71,15 +71,23 @@ macro_rules! demos {
     };
 }
 
-demos!(alpha, epsilon, zeta, iota, sigma);
+demos!(alpha, epsilon, zeta, iota, sigma, upsilon, he, rho, chi, mem, omicron, lamed, xi, pi, coord_flap);
+
+/// A module's name as the letter of a demo.
+fn alias(module: &str) -> String {
+    module.replace('_', "-")
+}
 
 #[test]
 fn every_demo_of_the_list_is_tested_here() {
     let home = tempfile::tempdir().unwrap();
     let (code, text) = demo(home.path(), &["list", "--output", "json"]);
     let listed: Value = serde_json::from_str(&text).unwrap();
-    let letters: Vec<_> = listed.as_array().unwrap().iter().map(|header| header["alias"].as_str().unwrap()).collect();
-    assert_eq!((code, letters.as_slice()), (Some(0), LETTERS));
+    let aliases = listed.as_array().unwrap().iter().map(|header| header["alias"].as_str().unwrap());
+    // A demo with several letters is run under its first.
+    let letters: Vec<_> = aliases.map(|aliases| aliases.split(", ").next().unwrap().to_string()).collect();
+    let tested: Vec<_> = LETTERS.iter().map(|module| alias(module)).collect();
+    assert_eq!((code, letters), (Some(0), tested));
     let (code, text) = demo(home.path(), &["list"]);
     assert!(code == Some(0) && text.contains("alpha     replication-survives-a-dead-node\n"), "{text}");
 }

@@ -49,7 +49,7 @@ const TABLE: &[Row] = &[
     (&["coord"], &[("COORD_ADDR", ":0")], "", "KVFS_CLUSTER_SECRET"),
     (&["coord"], &[("COORD_DNS", "dn1")], "", "host:port"),
     (&["coord"], &[("COORD_DNS", "dn1:0")], "", "host:port"),
-    (&["coord"], &[("COORD_PEERS", "a:1,b:2")], "", "this is not built"),
+    (&["coord"], &[("COORD_PEERS", "a:1,b:2")], "", "COORD_SELF_URL"),
     (&["coord"], &[("KVFS_ADMIN_TOKEN", "short")], "", "KVFS_ADMIN_TOKEN"),
     (&["edge"], &[("EDGE_ADDR", ":0"), SECRET, ("EDGE_SKIP_AUTH", "1")], "", "EDGE_SKIP_AUTH"),
     (&["edge"], &[("EDGE_SKIP_AUTH", "perhaps")], "", "EDGE_SKIP_AUTH=\"perhaps\""),

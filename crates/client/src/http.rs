@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use crate::ask::{Ask, HttpError, Reply};
 use crate::connect::{Connecting, Connector};
 use crate::pieces::{Lost, Pieces, collect, patiently};
+use crate::tls;
 
 /// Idle connections kept for each address. A guess: what an edge with two dozen uploads at once uses.
 const IDLE_PER_HOST: usize = 64;
@@ -201,10 +202,10 @@ fn explain(address: &str, error: &legacy::Error) -> HttpError {
 }
 
 /// The innermost cause: hyper's outer ones only say that something failed.
-fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost.downcast_ref::<std::io::Error>().map_or_else(|| innermost.to_string(), tls::said)
 }

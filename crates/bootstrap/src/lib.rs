@@ -6,6 +6,7 @@
 //! After: one token from [`shutdown`] tells everything to finish what it began.
 
 pub mod access_log;
+pub mod checked_body;
 pub mod durations;
 #[cfg(test)]
 mod fuzz;

@@ -21,6 +21,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use bootstrap::checked_body::OtherBody;
 use bootstrap::server::OverTls;
 use consensus::Seat;
 use serde::Serialize;
@@ -141,7 +142,15 @@ pub fn raft_router(seat: Seat) -> Router {
 async fn message(State(seat): State<Seat>, body: Body) -> Response {
     match axum::body::to_bytes(body, MAX_MESSAGE).await {
         Ok(bytes) => seat.handle(bytes).await.into_response(),
-        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, "a message has at most 16 MiB\n").into_response(),
+        Err(error) => unread(error, "a message has at most 16 MiB"),
+    }
+}
+
+/// Why a body was not read: not the one that was signed, or too long.
+fn unread(error: axum::Error, bound: &'static str) -> Response {
+    match error.into_inner().downcast::<OtherBody>() {
+        Ok(other) => (StatusCode::UNAUTHORIZED, format!("{other}\n")).into_response(),
+        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, format!("{bound}\n")).into_response(),
     }
 }
 
@@ -182,8 +191,9 @@ pub fn rpc_router(meta: Arc<dyn Metadata>) -> Router {
 }
 
 async fn question(State(meta): State<Arc<dyn Metadata>>, over: Option<Extension<OverTls>>, body: Body) -> Response {
-    let Ok(body) = axum::body::to_bytes(body, MAX_QUESTION).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "a question has at most 4 MiB\n").into_response();
+    let body = match axum::body::to_bytes(body, MAX_QUESTION).await {
+        Ok(body) => body,
+        Err(error) => return unread(error, "a question has at most 4 MiB"),
     };
     let answer: Result<MetaReply, MetaError> = match domain::codec::decode::<MetaRequest>(&body) {
         Ok(request) => rpc::answer(&*meta, request).await,

@@ -2,10 +2,11 @@
 //!
 //! Before: [`settings`] are read and checked all at once, [`logging`] starts, secrets are read or drawn ([`secrets`]), and the real
 //! [`RealDisk`], [`SystemClock`] and [`SystemEntropy`] take the places that a simulation fills otherwise. Then a [`server`]
-//! carries requests through the [`access_log`] and the check of the cluster secret ([`peer_layer`]) to the process's router.
+//! carries requests, over [`tls`] if it has a certificate, through the [`access_log`] and the check of the cluster secret ([`peer_layer`]) to the process's router.
 //! After: one token from [`shutdown`] tells everything to finish what it began.
 
 pub mod access_log;
+pub mod checked_body;
 pub mod durations;
 #[cfg(test)]
 mod fuzz;
@@ -19,6 +20,7 @@ pub mod server;
 pub mod settings;
 pub mod shutdown;
 pub mod system;
+pub mod tls;
 #[cfg(feature = "otlp")]
 pub mod traces;
 

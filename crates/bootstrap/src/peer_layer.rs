@@ -5,6 +5,9 @@
 //! with another clock: its refusal carries our time, signed and bound to the refused signature, and the caller tries again
 //! with the difference. Its body is read to the end first, since a caller that is still sending might miss the answer.
 //!
+//! A body is covered by its length and its CRC-32C, which must be there, and [`CheckedBody`] holds it to that. A `PUT` is left to its handler: a chunk's
+//! bytes are compared with the id in the signed path, and are too many to be read ahead of the node's budget.
+//!
 //! Without a secret everybody passes. Only a process on loopback may be started so, and its caller warns.
 
 use std::sync::Arc;
@@ -17,11 +20,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use domain::Crc32c;
 use domain::peer_auth::{self, PeerError, Signed};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 
 use crate::Secret;
+use crate::checked_body::CheckedBody;
 
 /// `inner` behind the check of `secret`: what fails it never reaches a route, a fallback or a "wrong method".
 pub fn guard(inner: Router, secret: Option<Secret>, clock: Arc<dyn Clock>) -> Router {
@@ -42,7 +47,10 @@ async fn check(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let signature = text(request.headers(), HEADER_AUTH);
     match verify(&door.secret, &request, target, signature, now_ms) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => match with_checked_body(request) {
+            Ok(request) => next.run(request).await,
+            Err(reason) => (StatusCode::UNAUTHORIZED, format!("{reason}\n")).into_response(),
+        },
         Err(error @ PeerError::Mismatch) => refusal(error),
         Err(error @ PeerError::Skewed) => {
             let ours = peer_auth::sign(door.secret.expose(), &peer_auth::time_reply(target, now_ms, signature));
@@ -58,6 +66,20 @@ fn verify(secret: &Secret, request: &Request, target: &str, signature: &str, now
     let length = text(headers, header::CONTENT_LENGTH.as_str());
     let what = Signed { method: request.method().as_str(), target, time_ms, length, crc: text(headers, HEADER_CRC) };
     peer_auth::verify(secret.expose(), &what, signature, now_ms)
+}
+
+/// The request with a body that must be the one that was signed.
+fn with_checked_body(request: Request) -> Result<Request, &'static str> {
+    let headers = request.headers();
+    let length: Option<u64> = text(headers, header::CONTENT_LENGTH.as_str()).parse().ok();
+    let comes = length.unwrap_or(0) > 0 || headers.contains_key(header::TRANSFER_ENCODING);
+    if request.method() == Method::PUT || !comes {
+        return Ok(request);
+    }
+    let crc: Crc32c = text(headers, HEADER_CRC)
+        .parse()
+        .map_err(|_| "the signature must cover the body: send its CRC-32C as X-KVFS-Crc32c (8 lowercase hex digits)")?;
+    Ok(request.map(|body| CheckedBody::body(body, length, crc)))
 }
 
 fn refusal(error: PeerError) -> Response {

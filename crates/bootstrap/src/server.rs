@@ -13,20 +13,30 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::paced::{PacedBody, PacedStream, Slowest};
+use crate::tls::ServerTls;
+
+/// The first byte of a TLS connection: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a listener with TLS answers to plain HTTP.
+const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this listener speaks TLS: use https://, and set KVFS_TLS_CA to the CA that signed its certificate\n";
 
 /// Bounds of a server.
 #[derive(Clone, Debug)]
@@ -64,6 +74,7 @@ impl Default for ServerOptions {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Server {
@@ -72,7 +83,7 @@ impl Server {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it names no address");
         for candidate in candidates(address).await? {
             match listen(candidate) {
-                Ok(listener) => return Ok(Self { address: listener.local_addr()?, listener }),
+                Ok(listener) => return Ok(Self { address: listener.local_addr()?, listener, tls: None }),
                 Err(error) => last = error,
             }
         }
@@ -84,6 +95,12 @@ impl Server {
         self.address
     }
 
+    /// The same, over TLS if there is some.
+    pub fn with_tls(mut self, tls: Option<Arc<ServerTls>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Serves `router` until `shutdown` is cancelled and what was begun has ended, or the drain deadline passes.
     pub async fn run(self, router: Router, options: ServerOptions, shutdown: CancellationToken) {
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
@@ -93,7 +110,8 @@ impl Server {
                 tracing::warn!(max = options.max_connections, "too many connections; closed a new one");
                 continue;
             };
-            let serving = serve_stream(stream, router.clone(), options.clone(), shutdown.clone());
+            let (router, options, shutdown) = (router.clone(), options.clone(), shutdown.clone());
+            let serving = serve_socket(stream, self.tls.clone(), router, options, shutdown);
             let cut = cut.clone();
             connections.spawn(async move {
                 let _place = place;
@@ -111,6 +129,36 @@ impl Server {
             connections.wait().await;
         }
     }
+}
+
+/// Marks requests that came over TLS, so that addresses which a reply names can be written as the caller must use them.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
+/// A connection's requests, after its handshake if this listener speaks TLS: as long as a header may take, so may the handshake.
+async fn serve_socket(
+    stream: TcpStream,
+    tls: Option<Arc<ServerTls>>,
+    router: Router,
+    options: ServerOptions,
+    shutdown: CancellationToken,
+) {
+    let Some(tls) = tls else { return serve_stream(stream, router, options, shutdown).await };
+    match tokio::time::timeout(options.header_timeout, shake_hands(stream, &tls)).await {
+        Ok(Ok(stream)) => serve_stream(stream, router.layer(Extension(OverTls)), options, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection ended in its TLS handshake"),
+        Err(_) => tracing::debug!("a connection did not finish its TLS handshake in time"),
+    }
+}
+
+async fn shake_hands(mut stream: TcpStream, tls: &ServerTls) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
+        stream.write_all(SPEAKS_TLS).await?;
+        stream.shutdown().await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP, and this listener TLS"));
+    }
+    TlsAcceptor::from(tls.current()).accept(stream).await
 }
 
 /// Serves the requests of one connection, one after the other, until it ends or `shutdown` is cancelled between two.
@@ -212,7 +260,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     /// Everything that comes back for `request`, over a stream that is not a socket.
     async fn exchange(router: Router, request: &str) -> String {

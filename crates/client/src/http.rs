@@ -16,6 +16,7 @@ use std::time::Duration;
 use ::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use api::routes::{HEADER_AUTH, HEADER_CRC, HEADER_REQUEST_ID, HEADER_TIME};
 use api::{Clock, request_id};
+use domain::Crc32c;
 use domain::peer_auth::{self, Signed};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client};
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::ask::{Ask, HttpError, Reply};
 use crate::connect::{Connecting, Connector};
 use crate::pieces::{Lost, Pieces, collect, patiently};
+use crate::tls;
 
 /// Idle connections kept for each address. A guess: what an edge with two dozen uploads at once uses.
 const IDLE_PER_HOST: usize = 64;
@@ -45,10 +47,12 @@ struct Inner {
     offsets: Mutex<HashMap<String, i64>>,
 }
 
-/// When, and the proof of who: the two headers of a signed request.
+/// When, the proof of who, and the checksum of what: the headers of a signed request.
 struct Signature {
     time_ms: u64,
     auth: String,
+    /// Of the body, or of what a read expects; empty if there is neither.
+    crc: String,
 }
 
 impl Http {
@@ -95,10 +99,15 @@ impl Http {
         let secret = self.0.secret.as_ref()?;
         let offset = self.0.offsets.lock().get(address).copied().unwrap_or(0);
         let time_ms = self.0.clock.wall_ms().saturating_add_signed(offset);
-        let crc = ask.headers.get(HEADER_CRC).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let given = ask.headers.get(HEADER_CRC).and_then(|value| value.to_str().ok());
+        let crc = match given {
+            Some(given) => given.to_owned(),
+            None if ask.body.is_empty() => String::new(),
+            None => Crc32c::of(&ask.body).to_string(),
+        };
         let length = announced_length(ask);
-        let what = Signed { method: ask.method.as_str(), target: &ask.target, time_ms, length: &length, crc };
-        Some(Signature { time_ms, auth: peer_auth::sign(secret, &what) })
+        let what = Signed { method: ask.method.as_str(), target: &ask.target, time_ms, length: &length, crc: &crc };
+        Some(Signature { time_ms, auth: peer_auth::sign(secret, &what), crc })
     }
 
     /// Whether `reply` refuses the request for its time, and proves the other's: then the offset is kept and another try can succeed.
@@ -176,6 +185,9 @@ fn build(
     if let Some(signature) = signature {
         header(HeaderName::from_static(HEADER_TIME), &signature.time_ms.to_string());
         header(HeaderName::from_static(HEADER_AUTH), &signature.auth);
+        if !signature.crc.is_empty() {
+            header(HeaderName::from_static(HEADER_CRC), &signature.crc);
+        }
     }
     Ok(request)
 }
@@ -201,10 +213,10 @@ fn explain(address: &str, error: &legacy::Error) -> HttpError {
 }
 
 /// The innermost cause: hyper's outer ones only say that something failed.
-fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost.downcast_ref::<std::io::Error>().map_or_else(|| innermost.to_string(), tls::said)
 }

@@ -13,6 +13,7 @@ mod meta_admin;
 pub mod metadata;
 pub mod native;
 mod pieces;
+mod tls;
 
 pub use admin::HttpAdmin;
 pub use ask::{Ask, HttpError, Reply};
@@ -22,3 +23,4 @@ pub use download::Download;
 pub use http::Http;
 pub use metadata::{HttpMetadata, http_metadata};
 pub use native::{Native, NativeError};
+pub use tls::TlsConnector;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::connect::{Connecting, Connector};
+use crate::http::causes;
 
 /// What stays as it is in a path: unreserved characters, and the slashes of a key.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -318,8 +319,10 @@ impl Native {
         body: Body,
     ) -> Result<Response<Incoming>, NativeError> {
         let target = format!("http://{}{}{query}", self.address, self.sign(method.as_str(), path, GOOD_FOR_S));
-        let unusable =
-            |error: &dyn Error| NativeError::Unreachable { address: self.address.clone(), reason: innermost(error) };
+        let unusable = |error: &(dyn Error + 'static)| NativeError::Unreachable {
+            address: self.address.clone(),
+            reason: causes(error),
+        };
         let mut request =
             Request::builder().method(method.clone()).uri(target).body(body).map_err(|error| unusable(&error))?;
         *request.headers_mut() = headers;
@@ -364,14 +367,6 @@ fn empty() -> Body {
     Full::new(Bytes::new()).map_err(|never| match never {}).boxed()
 }
 
-fn broken(address: &str, error: &dyn Error) -> NativeError {
-    NativeError::Broken { address: address.to_string(), reason: innermost(error) }
-}
-
-fn innermost(error: &dyn Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+fn broken(address: &str, error: &(dyn Error + 'static)) -> NativeError {
+    NativeError::Broken { address: address.to_string(), reason: causes(error) }
 }

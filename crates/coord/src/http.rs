@@ -20,7 +20,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use bootstrap::checked_body::OtherBody;
+use bootstrap::server::OverTls;
 use consensus::Seat;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
@@ -118,10 +120,10 @@ pub fn health_router(ask: AskHealth) -> Router {
         .with_state(ask)
 }
 
-async fn health(State(ask): State<AskHealth>) -> Response {
+async fn health(State(ask): State<AskHealth>, over: Option<Extension<OverTls>>) -> Response {
     let health = ask();
     let role = if health.leads { "leader" } else { "follower" };
-    let leader = health.leader.map(|address| format!("http://{address}")).unwrap_or_default();
+    let leader = health.leader.map(|address| url(&address, over.is_some())).unwrap_or_default();
     Json(serde_json::json!({"status": "ok", "role": role, "leader_url": leader})).into_response()
 }
 
@@ -140,7 +142,15 @@ pub fn raft_router(seat: Seat) -> Router {
 async fn message(State(seat): State<Seat>, body: Body) -> Response {
     match axum::body::to_bytes(body, MAX_MESSAGE).await {
         Ok(bytes) => seat.handle(bytes).await.into_response(),
-        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, "a message has at most 16 MiB\n").into_response(),
+        Err(error) => unread(error, "a message has at most 16 MiB"),
+    }
+}
+
+/// Why a body was not read: not the one that was signed, or too long.
+fn unread(error: axum::Error, bound: &'static str) -> Response {
+    match error.into_inner().downcast::<OtherBody>() {
+        Ok(other) => (StatusCode::UNAUTHORIZED, format!("{other}\n")).into_response(),
+        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, format!("{bound}\n")).into_response(),
     }
 }
 
@@ -153,15 +163,20 @@ async fn at_the_leader(State(coordinator): State<Coordinator>, request: Request,
     let here = path == routes::ADMIN_MEMBERS && request.uri().query() == Some(routes::ASK_HERE);
     let anywhere = request.method() == axum::http::Method::GET && (here || ANYWHERE.contains(&path));
     match coordinator.elsewhere() {
-        Some(leader) if !anywhere => not_leader(leader.as_deref()),
+        Some(leader) if !anywhere => not_leader(leader.as_deref(), request.extensions().get::<OverTls>().is_some()),
         _ => next.run(request).await,
     }
 }
 
-fn not_leader(leader: Option<&str>) -> Response {
+/// Another coordinator as the caller can reach it: all of them speak TLS, or none does.
+fn url(address: &str, over_tls: bool) -> String {
+    format!("{}://{address}", if over_tls { "https" } else { "http" })
+}
+
+fn not_leader(leader: Option<&str>, over_tls: bool) -> Response {
     let error = MetaError::NotLeader { leader: leader.map(str::to_string) };
     let mut response = failure(Situation::Unavailable, &error.to_string());
-    if let Some(url) = leader.and_then(|leader| HeaderValue::from_str(&format!("http://{leader}")).ok()) {
+    if let Some(url) = leader.and_then(|leader| HeaderValue::from_str(&url(leader, over_tls)).ok()) {
         response.headers_mut().insert(HeaderName::from_static(routes::HEADER_LEADER), url);
     }
     response
@@ -172,16 +187,17 @@ pub fn rpc_router(meta: Arc<dyn Metadata>) -> Router {
     Router::new().route(routes::COORD_RPC, post(question)).with_state(meta)
 }
 
-async fn question(State(meta): State<Arc<dyn Metadata>>, body: Body) -> Response {
-    let Ok(body) = axum::body::to_bytes(body, MAX_QUESTION).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "a question has at most 4 MiB\n").into_response();
+async fn question(State(meta): State<Arc<dyn Metadata>>, over: Option<Extension<OverTls>>, body: Body) -> Response {
+    let body = match axum::body::to_bytes(body, MAX_QUESTION).await {
+        Ok(body) => body,
+        Err(error) => return unread(error, "a question has at most 4 MiB"),
     };
     let answer: Result<MetaReply, MetaError> = match domain::codec::decode::<MetaRequest>(&body) {
         Ok(request) => rpc::answer(&*meta, request).await,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("not a question: {error}\n")).into_response(),
     };
     if let Err(MetaError::NotLeader { leader }) = &answer {
-        return not_leader(leader.as_deref());
+        return not_leader(leader.as_deref(), over.is_some());
     }
     let bytes = Bytes::from(domain::codec::encode(&answer));
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()

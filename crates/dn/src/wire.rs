@@ -15,6 +15,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::response::{IntoResponse, Response};
+use bootstrap::checked_body::OtherBody;
 use bytes::Bytes;
 use domain::{ChunkId, Crc32c, codec};
 use http::request::Parts;
@@ -214,13 +215,20 @@ async fn discard(mut body: Body) {
     while let Ok(Some(_)) = next(&mut body).await {}
 }
 
+fn broken_off(error: axum::Error) -> Failure {
+    match error.into_inner().downcast::<OtherBody>() {
+        Ok(other) => Failure::Request(StatusCode::UNAUTHORIZED, other.to_string()),
+        Err(error) => Failure::bad(format!("the body ended early: {error}")),
+    }
+}
+
 /// The next bytes of a body that keeps coming; empty ones and trailers are skipped.
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     loop {
         let frame = match tokio::time::timeout(CHUNK_TIMEOUT, body.frame()).await {
             Err(_) => return Err(Failure::Request(StatusCode::REQUEST_TIMEOUT, "the body stopped coming".into())),
             Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(Failure::bad(format!("the body ended early: {error}"))),
+            Ok(Some(Err(error))) => return Err(broken_off(error)),
             Ok(Some(Ok(frame))) => frame,
         };
         match frame.into_data() {

@@ -3,7 +3,8 @@
 //! Each request between them carries `X-KVFS-Time` (Unix milliseconds) and `X-KVFS-Auth`: HMAC-SHA-256 under the shared secret over
 //! method, path with query, time, and the headers that say what the body must be (length, CRC-32C). A receiver accepts times within
 //! five minutes of its own clock; a refusal for time carries the receiver's time, signed, and the caller keeps the
-//! offset, so clocks that are hours apart still talk. A replay within those minutes is harmless: puts are
+//! offset, so clocks that are hours apart still talk. A receiver compares the body with its checksum before it uses it; a CRC is no proof against
+//! one who can choose bodies and hold back requests, for which there is TLS. A replay within those minutes is harmless: puts are
 //! idempotent, deletes name a token that never comes back, commits a request number.
 
 use hmac::{Hmac, KeyInit, Mac};

@@ -230,6 +230,12 @@ is reported and not fetched.")]
     },
     /// Show the cluster on one screen.
     Status,
+    /// Certificates for TLS.
+    Certs {
+        /// What to do.
+        #[command(subcommand)]
+        verb: CertsVerb,
+    },
     /// Show settings and where each came from.
     Config {
         /// What to do.
@@ -390,6 +396,20 @@ Example: kvfs coord members recover --data-dir coord-data --self-url a:9000 --ac
         old: String,
         /// host:port of a coordinator that runs on an empty directory; may be the lost one's address.
         new: String,
+    },
+}
+
+/// Verbs about certificates.
+#[derive(Subcommand)]
+pub enum CertsVerb {
+    /// Make a CA, and certificates for servers and clients, to try TLS with; prints the settings that use them. For development.
+    #[command(after_help = "Example: kvfs certs dev certs --host storage.example.org --host 10.0.0.7")]
+    Dev {
+        /// The directory for them; files that are there already are not overwritten.
+        directory: PathBuf,
+        /// A name or IP address of a server, beside localhost, 127.0.0.1 and ::1; may come several times.
+        #[arg(long = "host", value_name = "NAME_OR_IP", value_parser = crate::certs::host)]
+        hosts: Vec<String>,
     },
 }
 

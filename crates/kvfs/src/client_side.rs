@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use api::{AdminError, Entropy};
-use bootstrap::settings::Sources;
+use bootstrap::settings::{Problem, Reader, Sources};
 use bootstrap::{SystemClock, SystemEntropy, durations};
 use cli::bench_meta::MetaBench;
 use cli::buckets::Layout;
@@ -15,15 +15,16 @@ use cli::copy::CopyOptions;
 use cli::objects::{PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation};
 use cli::{ClientFile, Output, Target};
-use client::{Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
+use client::{Connector, Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
 use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{BenchVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, Verb};
+use crate::args::{BenchVerb, CertsVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, Verb};
 use crate::home::{FIRST_KID, default_client_file};
 use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
-use crate::{admin_side, manual, meta_verbs};
+use crate::tls::{self, Link};
+use crate::{admin_side, certs, manual, meta_verbs};
 
 /// Carries a client's verb out.
 pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<ExitCode> {
@@ -38,6 +39,7 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         }
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
+        Verb::Certs { verb: CertsVerb::Dev { directory, hosts } } => certs::dev(&directory, &hosts, output, &mut out),
         Verb::Config { verb: ConfigVerb::Show { role } } => show_config(role, config, output, &mut out),
         Verb::Coord { verb: Some(CoordVerb::Init { data_dir, self_url }), .. } => {
             meta_verbs::init(&data_dir, &host_port(&self_url), output, &mut out)
@@ -128,14 +130,28 @@ async fn bench(verb: BenchVerb, reach: &Reach, output: Output, out: &mut dyn Wri
     let coord = reach.coord.clone().ok_or_else(|| anyhow!("name the coordinators with --coord HOST:PORT,…"))?;
     let secret = std::env::var("KVFS_CLUSTER_SECRET").ok().filter(|secret| !secret.is_empty());
     let secret = secret.map(|secret| Arc::from(secret.as_bytes()));
-    let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), secret);
-    let meta = Arc::new(http_metadata(http, addresses(&coord)));
+    let (addresses, connector) = reached(&coord)?;
+    let http = Http::new(connector, Arc::new(SystemClock::new()), secret);
+    let meta = Arc::new(http_metadata(http, addresses));
     cli::bench_meta::run(&native(reach)?, meta, &bench, output, out).await
 }
 
-/// `host:port` of each of a comma list.
-fn addresses(list: &str) -> Vec<String> {
-    list.split(',').map(|one| host_port(one.trim())).collect()
+/// `host:port` of each of a comma list, and the way there: TLS if `KVFS_TLS_CA` is set, else plain HTTP.
+///
+/// Errs if an address has the scheme of the other way.
+fn reached(list: &str) -> Result<(Vec<String>, Arc<dyn Connector>)> {
+    let mut reader = Reader::new(Sources::from_process());
+    let files = tls::any_link(&mut reader);
+    reader.finish().map_err(SettingsError)?;
+    let one = |address: &str| {
+        let value = address.trim();
+        tls::bare(value, files.is_some(), "KVFS_TLS_CA").map(str::to_owned).map_err(|expected| {
+            let name = "the address of the store".to_owned();
+            SettingsError(vec![Problem { name, value: value.to_owned(), expected }])
+        })
+    };
+    let addresses = list.split(',').map(one).collect::<Result<_, _>>()?;
+    Ok((addresses, Link::open(files)?.connector()))
 }
 
 /// The client file that applies: the one named, or this directory's, or none.
@@ -154,18 +170,14 @@ fn native(reach: &Reach) -> Result<Native> {
     let endpoint = endpoint.ok_or_else(|| anyhow!(NoStore))?;
     // A gateway that lets everybody in takes any signature.
     let (kid, secret) = url_key(file)?.unwrap_or_else(|| (FIRST_KID.into(), b"unsigned".to_vec()));
-    Ok(client_of(&endpoint, &kid, &secret))
+    let (mut addresses, connector) = reached(&endpoint)?;
+    Ok(Native::new(connector, Arc::new(SystemClock::new()), addresses.swap_remove(0), &kid, &secret))
 }
 
 /// A client that only signs: it needs a key, and no store.
 fn signer(reach: &Reach) -> Result<Native> {
     let (kid, secret) = url_key(client_file(reach)?)?.ok_or_else(|| anyhow!(NoKey))?;
-    Ok(client_of("", &kid, &secret))
-}
-
-fn client_of(endpoint: &str, kid: &str, secret: &[u8]) -> Native {
-    let clock = Arc::new(SystemClock::new());
-    Native::new(Arc::new(TcpConnector), clock, host_port(endpoint), kid, secret)
+    Ok(Native::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), "", &kid, &secret))
 }
 
 /// The URL key: the environment's, or the client file's.
@@ -187,12 +199,12 @@ pub fn admin(reach: &Reach) -> Result<HttpAdmin> {
     let address = named.or(known).ok_or_else(|| anyhow!(NoStore))?;
     let token = std::env::var("KVFS_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.or(file.and_then(|file| file.admin_token)).unwrap_or_default();
-    let http = Http::new(Arc::new(TcpConnector), Arc::new(SystemClock::new()), None);
-    Ok(HttpAdmin::new(http, addresses(&address), token))
+    let (addresses, connector) = reached(&address)?;
+    Ok(HttpAdmin::new(Http::new(connector, Arc::new(SystemClock::new()), None), addresses, token))
 }
 
 fn host_port(endpoint: &str) -> String {
-    endpoint.strip_prefix("http://").unwrap_or(endpoint).trim_end_matches('/').to_string()
+    endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).trim_end_matches('/').to_string()
 }
 
 fn show_config(role: Role, config: Option<&Path>, output: Output, out: &mut dyn Write) -> Result<()> {

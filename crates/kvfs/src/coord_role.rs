@@ -14,6 +14,7 @@ use crate::hosting::Hosting;
 use crate::late::Late;
 use crate::measure;
 use crate::settings::{self, Coord};
+use crate::tls::Tls;
 use crate::wiring::{HttpNodes, World, exit_code, first_key, sealer, start_coordinator, write_ready_file};
 
 /// Runs until a signal, or until the metadata fails (exit code 74).
@@ -27,8 +28,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         tracing::warn!("no KVFS_CLUSTER_SECRET: everybody on this machine can change the metadata here");
     }
     let stop = shutdown::on_signals()?;
-    let world = World::real();
-    let server = Server::bind(&settings.addr).await?;
+    let tls = Tls::open(&common.tls)?;
+    let world = World::linked(tls.links.clone());
+    let server = Server::bind(&settings.addr).await?.with_tls(tls.server);
     let secret = common.cluster_secret.as_ref();
     let hosting =
         Hosting::open(&world, (&settings.data_dir, settings.audit_log.as_deref()), settings.member.as_ref(), secret)
@@ -65,7 +67,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
 async fn take_up(settings: &Coord, world: &World, hosting: &Hosting, metrics: &Metrics, late: &Late) -> Result<()> {
     let group = hosting.group().await?;
     let common = &settings.common;
-    let connect = Arc::new(HttpNodes(world.http(common.cluster_secret.as_ref())));
+    let connect = Arc::new(HttpNodes(world.http_to_nodes(common.cluster_secret.as_ref())));
     let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
     let sealer = sealer(world, &settings.data_dir, common.cluster_secret.as_ref())?;
     let loops = coord::Settings { url_key, sealer, ..settings.coord.clone() };

@@ -9,6 +9,7 @@ use bootstrap::server::{Server, ServerOptions};
 use bootstrap::settings::Sources;
 use bootstrap::{access_log, shutdown};
 
+use crate::tls::Tls;
 use crate::wiring::{World, write_ready_file};
 use crate::{measure, settings};
 
@@ -22,8 +23,9 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
         tracing::warn!("no KVFS_CLUSTER_SECRET: everybody on this machine can read, write and delete chunks here");
     }
     let stop = shutdown::on_signals()?;
-    let world = World::real();
-    let server = Server::bind(&settings.addr).await?;
+    let tls = Tls::open(&settings.common.tls)?;
+    let world = World::linked(tls.links.clone());
+    let server = Server::bind(&settings.addr).await?.with_tls(tls.server);
     let (disk, clock, entropy) = (world.disk.clone(), world.clock.clone(), world.entropy.clone());
     let node = dn::Node::open(disk, clock, entropy, settings.data_dir.clone(), settings.options.clone())
         .await

@@ -22,6 +22,7 @@ use crate::hosting::Hosting;
 use crate::late::Late;
 use crate::measure;
 use crate::settings::{self, Edge};
+use crate::tls::Tls;
 use crate::wiring::{
     HttpNodes, World, exit_code, first_key, gateway_options, sealer, start_coordinator, write_ready_file,
 };
@@ -37,10 +38,11 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     }
     warn(&settings);
     let stop = shutdown::on_signals()?;
-    let world = World::real();
-    let server = Server::bind(&settings.addr).await?;
+    let tls = Tls::open(&settings.common.tls)?;
+    let world = World::linked(tls.links.clone());
+    let server = Server::bind(&settings.addr).await?.with_tls(tls.server);
     let plane = ControlPlane::reach(&world, &settings).await?;
-    let connect = Arc::new(HttpNodes(world.http(settings.common.cluster_secret.as_ref())));
+    let connect = Arc::new(HttpNodes(world.http_to_nodes(settings.common.cluster_secret.as_ref())));
     let objects = Objects::start(plane.meta.clone(), connect, settings.objects.clone());
     let keys = UrlKeys::follow(plane.meta.clone(), objects.views());
     let auth = if settings.skip_auth { Auth::Skip } else { Auth::UrlKey(keys.clone()) };
@@ -114,7 +116,7 @@ enum Way {
 impl ControlPlane {
     async fn reach(world: &World, settings: &Edge) -> Result<Self> {
         let secret = settings.common.cluster_secret.as_ref();
-        let http = world.http(secret);
+        let http = world.http_to_coords(secret);
         if !settings.coord_urls.is_empty() {
             let token = settings.common.admin_token.as_ref();
             let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned()).unwrap_or_default();
@@ -207,7 +209,7 @@ impl ControlPlane {
 
 /// The coordinator of this gateway, over its group.
 async fn coordinator(world: &World, settings: &Edge, group: Group) -> Result<Coordinator> {
-    let nodes = Arc::new(HttpNodes(world.http(settings.common.cluster_secret.as_ref())));
+    let nodes = Arc::new(HttpNodes(world.http_to_nodes(settings.common.cluster_secret.as_ref())));
     let url_key = settings.url_secret.as_ref().map(|secret| first_key(secret, &*world.clock));
     let sealer = sealer(world, &settings.data_dir, settings.common.cluster_secret.as_ref())?;
     let loops = coord::Settings { url_key, sealer, ..settings.coord.clone() };

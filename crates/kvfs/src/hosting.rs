@@ -35,7 +35,7 @@ impl Hosting {
             settings: group_settings(dir, audit_log),
             own: member.own.clone(),
             peers: member.peers.clone(),
-            transport: Arc::new(HttpTransport(world.http(secret))),
+            transport: Arc::new(HttpTransport(world.http_to_coords(secret))),
             disk: world.disk.clone(),
             clock: world.clock.clone(),
             entropy: world.entropy.clone(),

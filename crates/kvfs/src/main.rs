@@ -2,6 +2,7 @@
 
 mod admin_side;
 mod args;
+mod certs;
 mod client_side;
 mod coord_role;
 mod demo;
@@ -18,6 +19,7 @@ mod meta_verbs;
 mod processes;
 mod reference_settings;
 mod settings;
+mod tls;
 mod up;
 mod wiring;
 

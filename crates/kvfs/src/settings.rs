@@ -10,6 +10,7 @@ use bootstrap::settings::{Problem, Reader, Resolved, Sources};
 use domain::quorum;
 
 use crate::reference_settings;
+use crate::tls::{self, TlsFiles};
 
 /// What every role that listens has.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Common {
     pub insecure_admin: bool,
     /// Whether `/metrics` is served.
     pub metrics: bool,
+    /// TLS of the listener and of the outgoing links.
+    pub tls: TlsFiles,
 }
 
 /// Settings of `up`.
@@ -165,7 +168,7 @@ pub fn dn(sources: Sources) -> Read<Dn> {
             reader.problem(name, "", &format!("a value: {name} is required"));
         }
     }
-    refuse_unbuilt(&mut reader, &["DN_SCRUB_INTERVAL", "DN_TLS_CERT", "DN_TLS_KEY", "DN_TLS_CLIENT_CA"]);
+    refuse_unbuilt(&mut reader, &["DN_SCRUB_INTERVAL"]);
     let options = dn::Options { reserve_bytes, write_budget_bytes: queue, ..dn::Options::default() };
     finish(reader, Dn { id, addr, data_dir, ready_file, options, common })
 }
@@ -178,10 +181,12 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
     let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
     let audit_log = audit_log(&mut reader, "COORD");
-    coord.nodes = addresses(&mut reader, "COORD_DNS");
+    let mut common = common(&mut reader, &addr, "COORD_ADDR");
+    common.tls.nodes = tls::link_files(&mut reader, "COORD_DN");
+    common.tls.coords = tls::link_files(&mut reader, "COORD_PEER");
+    coord.nodes = addresses(&mut reader, "COORD_DNS", ("COORD_DN_TLS_CA", common.tls.nodes.is_some()));
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
-    let common = common(&mut reader, &addr, "COORD_ADDR");
-    let member = member(&mut reader, "COORD");
+    let member = member(&mut reader, "COORD", ("COORD_PEER_TLS_CA", &common.tls));
     if member.is_some() && common.cluster_secret.is_none() {
         let remedy = "KVFS_CLUSTER_SECRET set in every process: what one coordinator seals with it, the others must be able to open";
         reader.problem("COORD_SELF_URL", "", remedy);
@@ -194,17 +199,20 @@ pub fn coord(sources: Sources) -> Read<Coord> {
 pub fn edge(sources: Sources) -> Read<Edge> {
     let mut reader = Reader::new(sources);
     let addr = listener(&mut reader, "EDGE_ADDR", "127.0.0.1:8000");
-    let coord_urls = addresses(&mut reader, "EDGE_COORD_URL");
+    let mut common = common(&mut reader, &addr, "EDGE_ADDR");
+    common.tls.nodes = tls::link_files(&mut reader, "EDGE_DN");
+    common.tls.coords = tls::link_files(&mut reader, "EDGE_COORD");
+    let to_coords = ("EDGE_COORD_TLS_CA", common.tls.coords.is_some());
+    let coord_urls = addresses(&mut reader, "EDGE_COORD_URL", to_coords);
     let data_dir = directory(&mut reader, "EDGE_DATA_DIR", "./edge-data");
     let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
     let objects = objects(&mut reader, "EDGE");
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
     let audit_log = audit_log(&mut reader, "EDGE");
-    coord.nodes = addresses(&mut reader, "EDGE_DNS");
+    coord.nodes = addresses(&mut reader, "EDGE_DNS", ("EDGE_DN_TLS_CA", common.tls.nodes.is_some()));
     coord.copies = objects.copies;
     let skip_auth = reader.flag("EDGE_SKIP_AUTH", false);
     let url_secret = reader.secret("EDGE_URLKEY_SECRET");
-    let common = common(&mut reader, &addr, "EDGE_ADDR");
     if skip_auth && !is_loopback(&addr) {
         reader.problem("EDGE_SKIP_AUTH", "1", "0, unless the gateway listens on loopback only");
     }
@@ -215,7 +223,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
         );
         reader.problem("EDGE_REPLICAS", &objects.copies.to_string(), &remedy);
     }
-    let member = member(&mut reader, "EDGE");
+    let member = member(&mut reader, "EDGE", ("EDGE_COORD_TLS_CA", &common.tls));
     if member.is_some() && !coord_urls.is_empty() {
         let remedy = "no value beside EDGE_COORD_URL: a gateway either asks coordinators or is one of them";
         reader.problem("EDGE_SELF_URL", "", remedy);
@@ -224,8 +232,6 @@ pub fn edge(sources: Sources) -> Read<Edge> {
         let remedy = "KVFS_CLUSTER_SECRET set in every process: the gateways' coordinators talk to each other";
         reader.problem("EDGE_SELF_URL", "", remedy);
     }
-    let unbuilt = ["EDGE_TLS_CERT", "EDGE_TLS_KEY", "EDGE_DN_TLS_CA"];
-    refuse_unbuilt(&mut reader, &unbuilt);
     reference_settings::warn("EDGE", &mut reader);
     let settings = Edge {
         addr,
@@ -275,8 +281,10 @@ fn common(reader: &mut Reader, addr: &str, addr_name: &str) -> Common {
     if insecure_admin && !is_loopback(addr) {
         reader.problem("KVFS_INSECURE_ADMIN", "1", "0, unless the process listens on loopback only");
     }
-    let metrics = reader.flag(&format!("{}_METRICS", addr_name.trim_end_matches("_ADDR")), true);
-    Common { cluster_secret, admin_token, insecure_admin, metrics }
+    let role = addr_name.trim_end_matches("_ADDR");
+    let metrics = reader.flag(&format!("{role}_METRICS"), true);
+    let tls = TlsFiles { server: tls::server_files(reader, role), ..TlsFiles::default() };
+    Common { cluster_secret, admin_token, insecure_admin, metrics, tls }
 }
 
 fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
@@ -334,10 +342,17 @@ fn coord_loops(reader: &mut Reader, role: &str, gc_delay: Duration) -> coord::Se
 }
 
 /// This process's place among several coordinators: `…_SELF_URL` and `…_PEERS`.
-fn member(reader: &mut Reader, role: &str) -> Option<Member> {
+fn member(reader: &mut Reader, role: &str, (ca_name, tls): (&str, &TlsFiles)) -> Option<Member> {
     let (own_name, peers_name) = (format!("{role}_SELF_URL"), format!("{role}_PEERS"));
-    let peers = addresses(reader, &peers_name);
-    let own = addresses(reader, &own_name);
+    let secure = tls.coords.is_some();
+    let peers = addresses(reader, &peers_name, (ca_name, secure));
+    let own = addresses(reader, &own_name, (ca_name, secure));
+    if !own.is_empty() && secure != tls.server.is_some() {
+        let remedy = format!(
+            "both {role}_TLS_CERT and {ca_name}, or neither: coordinators reach each other by one kind of link"
+        );
+        reader.problem(&own_name, &own.join(","), &remedy);
+    }
     let shown = own.join(",");
     match own.as_slice() {
         [] if peers.is_empty() => None,
@@ -395,11 +410,17 @@ fn optional_bytes(reader: &mut Reader, name: &str) -> Option<u64> {
     }
 }
 
-/// A comma list of `host:port`, each with or without `http://`; blanks and repeats are dropped.
-fn addresses(reader: &mut Reader, name: &str) -> Vec<String> {
+/// A comma list of `host:port`, each with or without the scheme of its link; blanks and repeats are dropped.
+fn addresses(reader: &mut Reader, name: &str, (ca_name, secure): (&str, bool)) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
     for entry in reader.text(name, "").split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let address = entry.strip_prefix("http://").unwrap_or(entry).trim_end_matches('/');
+        let address = match tls::bare(entry, secure, ca_name) {
+            Ok(address) => address,
+            Err(expected) => {
+                reader.problem(name, entry, &expected);
+                continue;
+            }
+        };
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(1..))) || address.contains('/') {
             reader.problem(name, entry, "host:port, or a list of them separated by commas");

@@ -105,7 +105,7 @@ impl Store {
         for (name, node) in &nodes {
             warn_if_poisoned(name.clone(), node);
         }
-        let others = HttpNodes(world.http(Some(&secrets.cluster)));
+        let others = HttpNodes(world.http_to_nodes(Some(&secrets.cluster)));
         let connect = Arc::new(LocalNodes { nodes: nodes.clone(), others });
         let loops = coord::Settings {
             nodes: names,

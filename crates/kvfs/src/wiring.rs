@@ -11,7 +11,7 @@ use api::{ChunkStore, Clock, Disk};
 use bootstrap::paced::Slowest;
 use bootstrap::server::ServerOptions;
 use bootstrap::{RealDisk, Secret, SystemClock, SystemEntropy, secrets};
-use client::{Http, HttpChunkStore, TcpConnector};
+use client::{Http, HttpChunkStore};
 use consensus::Group;
 use coord::Coordinator;
 use coord::seal::Sealer;
@@ -21,6 +21,7 @@ use domain::view::NodeView;
 use objects::Objects;
 
 use crate::home::FIRST_KID;
+use crate::tls::Links;
 
 /// The real world, behind the seams.
 #[derive(Clone)]
@@ -31,17 +32,29 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn api::Entropy>,
+    /// The ways to other processes.
+    pub links: Links,
 }
 
 impl World {
     /// This machine.
     pub fn real() -> Self {
-        Self { disk: Arc::new(RealDisk), clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+        Self::linked(Links::default())
     }
 
-    /// A client that signs with the cluster secret.
-    pub fn http(&self, secret: Option<&Secret>) -> Http {
-        Http::new(Arc::new(TcpConnector), self.clock.clone(), secret.map(Secret::share))
+    /// This machine, with these ways to others.
+    pub fn linked(links: Links) -> Self {
+        Self { disk: Arc::new(RealDisk), clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy), links }
+    }
+
+    /// A client of data nodes that signs with the cluster secret.
+    pub fn http_to_nodes(&self, secret: Option<&Secret>) -> Http {
+        Http::new(self.links.nodes.connector(), self.clock.clone(), secret.map(Secret::share))
+    }
+
+    /// A client of coordinators that signs with the cluster secret.
+    pub fn http_to_coords(&self, secret: Option<&Secret>) -> Http {
+        Http::new(self.links.coords.connector(), self.clock.clone(), secret.map(Secret::share))
     }
 }
 

@@ -7,8 +7,8 @@ use axum::body::Body;
 use bootstrap::Secret;
 use bootstrap::peer_layer::signed_headers;
 use dn::http::{ENDPOINTS, router};
-use domain::ChunkId;
 use domain::peer_auth::Signed;
+use domain::{ChunkId, Crc32c};
 use http::{Request, StatusCode};
 use testkit::clock::SimClock;
 use testkit::sim_disk::SimDisk;
@@ -61,6 +61,27 @@ async fn a_signature_covers_length_and_checksum() {
         let reply =
             router.clone().oneshot(request.body(Body::from("hello")).expect("a request")).await.expect("answers");
         assert_eq!(reply.status(), status, "signed {length} {signed_crc:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_the_one_that_was_signed_before_it_is_used() {
+    let node = node_on(&SimDisk::new(1), no_reserve()).await;
+    let router = router(node, Some(secret()), Arc::new(SimClock::new(NOW_MS)));
+    let crc = Crc32c::of(b"[]").to_string();
+    for (case, crc, body, status) in
+        [("as signed", &*crc, "[]", 200), ("another of that length", &crc, "{}", 401), ("no checksum", "", "[]", 401)]
+    {
+        let what = Signed { method: "POST", target: "/chunks/stat", time_ms: NOW_MS, length: "2", crc };
+        let mut request = Request::post("/chunks/stat").header("content-length", "2");
+        if !crc.is_empty() {
+            request = request.header("x-kvfs-crc32c", crc);
+        }
+        for (name, value) in signed_headers(&secret(), &what) {
+            request = request.header(name, value);
+        }
+        let reply = router.clone().oneshot(request.body(Body::from(body)).expect("a request")).await.expect("answers");
+        assert_eq!(reply.status(), status, "{case}");
     }
 }
 

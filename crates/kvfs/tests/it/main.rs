@@ -9,4 +9,5 @@ mod operators;
 mod processes;
 mod roles;
 mod support;
+mod tls;
 mod traces;

@@ -10,7 +10,7 @@ mod requests;
 mod sandbox;
 mod settings;
 mod slow;
-mod wire;
+pub mod wire;
 
 use anyhow::Result;
 

@@ -77,6 +77,15 @@ pub fn signed(native: &Native, method: &str, path: &str) -> String {
 /// A request to a data node, signed with the cluster secret for exactly these headers.
 pub fn to_node(secret: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Vec<u8>> {
     let secret = Secret::new(secret).context("a secret")?;
+    // A body must be covered by the signature; a put's by its chunk's id already.
+    let crc = domain::Crc32c::of(body).to_string();
+    let mut headers = headers.to_vec();
+    if method != "PUT"
+        && !body.is_empty()
+        && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("x-kvfs-crc32c"))
+    {
+        headers.push(("X-KVFS-Crc32c", &crc));
+    }
     let find = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, v)| v);
     let what = Signed {
         method,

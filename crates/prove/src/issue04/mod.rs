@@ -13,6 +13,7 @@ mod partitions;
 mod proxy;
 mod race;
 mod restarts;
+mod strangers;
 
 use anyhow::Result;
 
@@ -26,6 +27,9 @@ pub fn prove(report: &mut Report) {
     });
     report.section("race", "fifty writers at once, and one winner", |quick| run(race::run(quick)));
     report.section("commits", "what a commit costs, alone and with others", |quick| run(commits::run(quick)));
+    report.section("strangers", "every path of every listener, without the right credentials", |quick| {
+        run(strangers::run(quick))
+    });
     report.section("lost", "coordinators that lose their disks", |quick| run(lost::run(quick)));
     report.section("restarts", "everything restarted, and nodes that are not themselves", |quick| {
         run(restarts::run(quick))

@@ -82,6 +82,8 @@ pub const HEADER_REQUEST_ID: &str = "x-request-id";
 
 /// CRC-32C of a chunk or of the part of it that follows.
 pub const HEADER_CRC: &str = "x-kvfs-crc32c";
+/// Where a gateway that only reads sends writers, as a URL: on its refusals.
+pub const HEADER_PRIMARY: &str = "x-kvfs-primary";
 /// Who leads the coordinators, as a URL: on the refusal of one that does not.
 pub const HEADER_LEADER: &str = "x-coord-leader";
 /// In a query: the metadata generation in whose name a put, touch or delete is asked for. Signed with the target.

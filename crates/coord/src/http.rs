@@ -148,9 +148,11 @@ async fn message(State(seat): State<Seat>, body: Body) -> Response {
 
 /// Why a body was not read: not the one that was signed, or too long.
 fn unread(error: axum::Error, bound: &'static str) -> Response {
-    match error.into_inner().downcast::<OtherBody>() {
-        Ok(other) => (StatusCode::UNAUTHORIZED, format!("{other}\n")).into_response(),
-        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, format!("{bound}\n")).into_response(),
+    // Each layer that a body passes through wraps its errors once more.
+    let causes = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |cause| cause.source());
+    match causes.into_iter().find_map(|cause| cause.downcast_ref::<OtherBody>()) {
+        Some(other) => (StatusCode::UNAUTHORIZED, format!("{other}\n")).into_response(),
+        None => (StatusCode::PAYLOAD_TOO_LARGE, format!("{bound}\n")).into_response(),
     }
 }
 

@@ -143,6 +143,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The object whose present version it changes.
+    pub fn object(&self) -> Option<&ObjectName> {
+        match self {
+            Change::PutObject { name, .. } | Change::DeleteObject { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// What a change that was carried out did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use api::{Clock, Situation};
+use api::{Clock, Situation, routes};
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use bootstrap::metrics::{Counters, Metrics};
@@ -37,6 +37,8 @@ pub struct Edge {
     pub clock: Arc<dyn Clock>,
     /// What it counts.
     pub counts: Counts,
+    /// The gateway that takes the writes, if this one is to refuse them (`EDGE_ROLE=follower`).
+    pub writes_go_to: Option<HeaderValue>,
 }
 
 /// What a gateway counts besides its requests, under the reference's names.
@@ -100,13 +102,20 @@ async fn handle(State(edge): State<Edge>, request: Request) -> Response {
 async fn dispatch(edge: &Edge, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let target = path::parse(parts.uri.path());
-    match &target {
-        Ok(Target::Health) => return Ok(health(edge)),
-        Ok(Target::Ready) => return ready(edge),
+    match (&target, parts.method.as_str()) {
+        (Ok(Target::Health), "GET" | "HEAD") => return Ok(health(edge)),
+        (Ok(Target::Ready), "GET" | "HEAD") => return ready(edge),
+        (Ok(Target::Health | Target::Ready), _) => return Ok(not_allowed("GET, HEAD")),
         _ => {}
     }
     edge.auth.check(&parts, &*edge.clock).map_err(|error| Failure::new(Situation::Unsigned, error.to_string()))?;
-    match (target?, parts.method.as_str()) {
+    let target = target?;
+    let writes =
+        matches!(parts.method.as_str(), "PUT" | "DELETE") && !matches!(target, Target::List(_) | Target::Buckets);
+    if let (true, Some(primary)) = (writes, &edge.writes_go_to) {
+        return Ok(elsewhere(primary));
+    }
+    match (target, parts.method.as_str()) {
         (Target::Object(name), "PUT") => put::put(edge, name, parts, body).await,
         (Target::Object(name), "GET" | "HEAD") => get::get(edge, name, &parts).await,
         (Target::Object(name), "DELETE") => put::delete(edge, name, &parts).await,
@@ -117,7 +126,8 @@ async fn dispatch(edge: &Edge, request: Request) -> Result<Response, Failure> {
         (Target::Bucket(bucket), "DELETE") => buckets::remove(edge, bucket).await,
         (Target::Bucket(_), _) => Ok(not_allowed("DELETE, PUT")),
         (Target::Buckets, "GET") => buckets::list(edge, &parts).await,
-        (Target::Buckets | Target::Health | Target::Ready, _) => Ok(not_allowed("GET")),
+        (Target::Buckets, _) => Ok(not_allowed("GET")),
+        (Target::Health | Target::Ready, _) => Ok(not_allowed("GET, HEAD")),
     }
 }
 
@@ -133,6 +143,14 @@ fn ready(edge: &Edge) -> Result<Response, Failure> {
         None => Ok(Json(serde_json::json!({ "status": "ready" })).into_response()),
         Some(why) => Err(Failure::new(Situation::Unavailable, why)),
     }
+}
+
+/// The refusal of a write at a gateway that only reads.
+fn elsewhere(primary: &HeaderValue) -> Response {
+    let why = "this gateway only reads (EDGE_ROLE=follower): send writes to the one that X-KVFS-Primary names";
+    let mut response = Failure::new(Situation::Unavailable, why).into_response();
+    response.headers_mut().insert(HeaderName::from_static(routes::HEADER_PRIMARY), primary.clone());
+    response
 }
 
 fn not_allowed(methods: &'static str) -> Response {

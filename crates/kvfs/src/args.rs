@@ -535,6 +535,12 @@ flags! {
         quorum = "quorum" as "EDGE_QUORUM_WRITE",
         /// Bytes of a chunk; 0 is 4 MiB [EDGE_CHUNK_SIZE].
         chunk_size = "chunk-size" as "EDGE_CHUNK_SIZE",
+        /// primary takes writes, follower sends writers to the primary [EDGE_ROLE].
+        role = "role" as "EDGE_ROLE",
+        /// Where a follower sends writers [EDGE_PRIMARY_URL].
+        primary_url = "primary-url" as "EDGE_PRIMARY_URL",
+        /// Let reads be stale by that much, to spare the coordinators: 5s, say [EDGE_COORD_LOOKUP_CACHE_TTL, default 0].
+        coord_lookup_cache_ttl = "coord-lookup-cache-ttl" as "EDGE_COORD_LOOKUP_CACHE_TTL",
         /// Let everybody in without a signature: 1 or 0 [EDGE_SKIP_AUTH].
         skip_auth = "skip-auth" as "EDGE_SKIP_AUTH",
         /// Written with the address once it serves [EDGE_READY_FILE].

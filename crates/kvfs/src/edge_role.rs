@@ -49,7 +49,13 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let metrics = Metrics::new();
     measure::gateway(&metrics, &objects);
     let counts = edge::Counts::register(&metrics);
-    let edge = edge::router(edge::Edge { objects: objects.clone(), auth, clock: world.clock.clone(), counts });
+    let edge = edge::router(edge::Edge {
+        objects: objects.clone(),
+        auth,
+        clock: world.clock.clone(),
+        counts,
+        writes_go_to: settings.writes_go_to.clone(),
+    });
     let late = Late::new({
         let objects = objects.clone();
         move || objects.not_ready().unwrap_or_else(|| "no URL key is known yet".into())

@@ -8,6 +8,7 @@ use bootstrap::Secret;
 use bootstrap::server::is_loopback;
 use bootstrap::settings::{Problem, Reader, Resolved, Sources};
 use domain::quorum;
+use http::HeaderValue;
 
 use crate::reference_settings;
 use crate::tls::{self, TlsFiles};
@@ -116,6 +117,8 @@ pub struct Edge {
     pub audit_log: Option<PathBuf>,
     /// Let everybody in.
     pub skip_auth: bool,
+    /// The gateway that takes the writes, if this one is to refuse them.
+    pub writes_go_to: Option<HeaderValue>,
     /// Secrets.
     pub common: Common,
     /// The first URL key's secret, for a hosted coordinator.
@@ -206,7 +209,9 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     let coord_urls = addresses(&mut reader, "EDGE_COORD_URL", to_coords);
     let data_dir = directory(&mut reader, "EDGE_DATA_DIR", "./edge-data");
     let ready_file = reader.optional("EDGE_READY_FILE").map(PathBuf::from);
-    let objects = objects(&mut reader, "EDGE");
+    let mut objects = objects(&mut reader, "EDGE");
+    objects.lookup_ttl = reader.duration("EDGE_COORD_LOOKUP_CACHE_TTL", Duration::ZERO);
+    let writes_go_to = writes_go_to(&mut reader);
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
     let audit_log = audit_log(&mut reader, "EDGE");
     coord.nodes = addresses(&mut reader, "EDGE_DNS", ("EDGE_DN_TLS_CA", common.tls.nodes.is_some()));
@@ -243,10 +248,31 @@ pub fn edge(sources: Sources) -> Read<Edge> {
         coord,
         audit_log,
         skip_auth,
+        writes_go_to,
         common,
         url_secret,
     };
     finish(reader, settings)
+}
+
+/// Where writes are to go instead, of a gateway that is told to refuse them.
+fn writes_go_to(reader: &mut Reader) -> Option<HeaderValue> {
+    let role = reader.text("EDGE_ROLE", "primary");
+    let primary = reader.text("EDGE_PRIMARY_URL", "");
+    match role.as_str() {
+        "primary" => return None,
+        "follower" => {}
+        _ => reader.problem("EDGE_ROLE", &role, "primary, which takes writes, or follower, which refuses them"),
+    }
+    if primary.is_empty() {
+        let remedy = "the URL of a gateway that takes writes: EDGE_ROLE=follower sends writers there";
+        reader.problem("EDGE_PRIMARY_URL", "", remedy);
+    }
+    let url = HeaderValue::from_str(&primary).ok();
+    if url.is_none() {
+        reader.problem("EDGE_PRIMARY_URL", &primary, "a URL such as http://gateway:8000");
+    }
+    url
 }
 
 fn finish<T>(reader: Reader, settings: T) -> Read<T> {

@@ -138,7 +138,8 @@ impl Store {
         measure::coordinator(&metrics, Arc::new(self.coordinator.clone()));
         measure::log(&metrics, self.coordinator.group().clone());
         let (auth, clock) = (Auth::UrlKey(self.keys.clone()), world.clock.clone());
-        let edge = Edge { objects: self.objects.clone(), auth, clock, counts: Counts::register(&metrics) };
+        let counts = Counts::register(&metrics);
+        let edge = Edge { objects: self.objects.clone(), auth, clock, counts, writes_go_to: None };
         let admin = Arc::new(self.coordinator.clone());
         let token = coord::http::AdminAuth::Token(String::from_utf8_lossy(secrets.admin.expose()).into());
         let front = Front::gateway(edge::router(edge), coordinator_admin(self.coordinator.clone(), token))

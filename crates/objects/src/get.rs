@@ -83,16 +83,25 @@ impl Objects {
     /// Looks an object up. Its bytes can be had until the reader is dropped.
     pub async fn open(&self, request: GetRequest) -> Result<ObjectReader, ObjectError> {
         let work = self.begin()?;
-        let found = self.retrying(|| self.inner.meta.lookup(&request.name)).await?;
-        self.inner.keeper.learn(found.index);
+        let found = self.look_up(&request.name).await?;
         Ok(ObjectReader { objects: self.clone(), found, work, request })
     }
 
     /// An object without its bytes.
     pub async fn head(&self, name: &ObjectName) -> Result<ObjectHead, ObjectError> {
+        Ok(head_of(&self.look_up(name).await?))
+    }
+
+    /// What the coordinators say, or what they said lately if that is allowed.
+    async fn look_up(&self, name: &ObjectName) -> Result<Found, ObjectError> {
+        if let Some(found) = self.inner.lookups.get(name) {
+            return Ok(found);
+        }
+        let begun = self.inner.lookups.begin();
         let found = self.retrying(|| self.inner.meta.lookup(name)).await?;
         self.inner.keeper.learn(found.index);
-        Ok(head_of(&found))
+        self.inner.lookups.put(name, &found, begun);
+        Ok(found)
     }
 }
 
@@ -253,7 +262,11 @@ impl Source {
     /// Fetches a part into room that the caller has, or that is waited for. The bytes keep their room until they are sent.
     async fn fetch(self: Arc<Self>, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
         // A body is read after its handler has returned, and so outside of the request's scope.
-        request_id::scope(self.request_id.clone(), self.fetch_now(part, room)).await
+        let fetched = request_id::scope(self.request_id.clone(), self.fetch_now(part, room)).await;
+        if fetched.is_err() {
+            self.objects.inner.lookups.forget(&self.name);
+        }
+        fetched
     }
 
     async fn fetch_now(&self, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {

@@ -12,6 +12,7 @@ mod error;
 mod follow;
 mod get;
 pub mod lease;
+mod lookups;
 mod put;
 mod service;
 

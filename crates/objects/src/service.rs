@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::error::ObjectError;
 use crate::follow::{self, BadReport};
 use crate::lease::{LeaseKeeper, Work};
+use crate::lookups::Lookups;
 
 /// How many late answers and bad reports may wait to be told.
 const NOTES: usize = 4096;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub patience: Duration,
     /// How long a reader keeps deletes waiting before it looks its object up again.
     pub hold_floor: Duration,
+    /// How old a remembered lookup may be when an object is read; zero asks the coordinators each time.
+    pub lookup_ttl: Duration,
 }
 
 impl Default for Settings {
@@ -59,6 +62,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(10),
             patience: Duration::from_secs(30),
             hold_floor: Duration::from_secs(3600),
+            lookup_ttl: Duration::ZERO,
         }
     }
 }
@@ -74,6 +78,7 @@ pub(crate) struct Inner {
     pub nodes: Nodes,
     pub budget: ByteBudget,
     pub keeper: LeaseKeeper,
+    pub lookups: Lookups,
     pub settings: Settings,
     pub late: mpsc::Sender<LateAnswer>,
     pub bad: mpsc::Sender<BadReport>,
@@ -97,7 +102,8 @@ impl Objects {
         let nodes = Nodes::new(view.clone(), connect);
         background.spawn(follow::report_nodes(meta.clone(), keeper.clone(), nodes.clone()));
         let budget = ByteBudget::new(settings.budget_bytes);
-        let inner = Inner { meta, nodes, budget, keeper, settings, late, bad, view, _background: background };
+        let lookups = Lookups::new(settings.lookup_ttl);
+        let inner = Inner { meta, nodes, budget, keeper, lookups, settings, late, bad, view, _background: background };
         Self { inner: Arc::new(inner) }
     }
 
@@ -195,6 +201,7 @@ impl Objects {
     /// Carries out a change, at most once, trying again under the same number until the deadline.
     pub(crate) async fn change(&self, work: &Work, change: Change) -> Result<Outcome, ObjectError> {
         let request = work.request();
+        let _forget = self.inner.lookups.forget_after(change.object());
         let (meta, doubtful) = (&self.inner.meta, AtomicBool::new(false));
         let attempt = || async {
             let answer = meta.change(request.session(), change.clone()).await;

@@ -70,6 +70,52 @@ fn gateways_with_and_without_a_coordinator_of_their_own() {
 }
 
 #[test]
+fn gateways_that_only_read_or_remember_lookups_say_so() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    let node = node(dir, "dn1");
+    let common = [("KVFS_CLUSTER_SECRET", SECRET), ("KVFS_ADMIN_TOKEN", TOKEN), ("EDGE_URLKEY_SECRET", URL)];
+    let coordinator = [("COORD_ADDR", "127.0.0.1:0"), ("COORD_DNS", &*node.address), ("COORD_REPLICAS", "1")];
+    let coord = Running::start(dir, "coord", &["coord"], &[&common[..], &coordinator].concat());
+    let start = |name: &str, more: &[(&str, &str)]| {
+        let own = [("EDGE_ADDR", "127.0.0.1:0"), ("EDGE_COORD_URL", &*coord.address), ("EDGE_REPLICAS", "1")];
+        Running::start(dir, name, &["edge"], &[&common[..], &own, more].concat())
+    };
+    let primary = start("primary", &[]);
+    let remembers = start("remembers", &[("EDGE_COORD_LOOKUP_CACHE_TTL", "1h")]);
+    let url = format!("http://{}", primary.address);
+    let follower = start("follower", &[("EDGE_ROLE", "follower"), ("EDGE_PRIMARY_URL", &url)]);
+    let run = |at: &Running, arguments: &[&str]| {
+        kvfs(dir).args(arguments).args(["--endpoint", &at.address]).envs(common).output().unwrap()
+    };
+    let put = |at: &Running, text: &str| {
+        std::fs::write(dir.join("file"), text).unwrap();
+        run(at, &["put", "file", "b/k"])
+    };
+    let get = |at: &Running| String::from_utf8(run(at, &["get", "b/k", "-"]).stdout).unwrap();
+
+    assert!(put(&primary, "one").status.success());
+    assert_eq!([&primary, &remembers, &follower].map(get), ["one"; 3]);
+    assert!(put(&primary, "two").status.success());
+    assert_eq!(
+        [&primary, &remembers, &follower].map(get),
+        ["two", "one", "two"],
+        "stale only where that was asked for"
+    );
+    assert!(put(&remembers, "three").status.success());
+    assert_eq!([&primary, &remembers, &follower].map(get), ["three"; 3], "what it changes itself it sees at once");
+
+    let refused = put(&follower, "four");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("X-KVFS-Primary"), "{told}");
+    let signed = kvfs(dir).args(["sign", "PUT", "b/k"]).envs(common).output().unwrap();
+    let signed = String::from_utf8(signed.stdout).unwrap();
+    let answer = exchange(&follower.address, "PUT", signed.trim(), &[], b"four");
+    assert_eq!((answer.status, answer.header("x-kvfs-primary")), (503, url.clone()), "{}", answer.error());
+    assert_eq!(get(&primary), "three");
+}
+
+#[test]
 fn a_role_that_strangers_could_reach_wants_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     let start = |role: &str, variables: &[(&str, &str)]| {

@@ -110,7 +110,7 @@ async fn restored(group: &mut Group, objects: u64, before: u64, after: u64) -> R
     ensure!(self::files(group)? == files, "files were deleted while deletes are on hold");
     lose(group, 7)?;
     let refused = group.kvfs(&["meta", "release-hold", "--coord", &own]).await;
-    let told = refused.map_or_else(|error| error.to_string(), |printed| printed);
+    let told = refused.err().context("the hold was lifted in spite of a loss")?.to_string();
     ensure!(told.contains("0000007"), "an object that lacks its chunk is not named: {told}");
     ensure!(group.admin().status().await?.hold_deletes.is_some(), "the hold was lifted in spite of a loss");
     group.kvfs(&["meta", "release-hold", "--force", "--coord", &own]).await?;

@@ -80,6 +80,9 @@ pub struct ConsensusInfo {
     pub applied: u64,
     /// Last entry in a durable checkpoint of the tables.
     pub checkpointed: u64,
+    /// Last entry that is no longer kept in the log; 0 if all are. Who lacks more than what is kept is sent a snapshot.
+    #[serde(default)]
+    pub purged: u64,
 }
 
 /// A coordinator, as its group sees it.

@@ -6,8 +6,9 @@
 //! # Waiting for those who come back
 //!
 //! When an entry of *n* proposals is answered, their writers are about to send the next ones, and not all at the same instant. Whoever is
-//! first would travel alone, and the *n* − 1 others behind it. So after an entry of *n* the next one leaves when *n* have gathered, or a quarter of
-//! the time that an entry takes is over. After an entry of one nothing is waited for.
+//! first would travel alone, and the *n* − 1 others behind it. So after an entry of *n*, when *m* more wait already, the next one leaves when
+//! *n* + *m* have gathered, or a quarter of the time that an entry takes is over. Without the *m* two groups of writers would
+//! take turns for ever, each waiting for its own only. After an entry of one, with nobody else there, nothing is waited for.
 //!
 //! Source: the idea is as old as IMS Fast Path; P. Helland et al., "Group Commit Timers and High Volume Transaction Systems", HPTS 1987.
 
@@ -61,7 +62,7 @@ pub(crate) async fn run<W: Write>(mut queue: mpsc::Receiver<Proposal>, writer: A
         let (commands, waiting): (Vec<_>, Vec<_>) =
             proposals.into_iter().map(|proposal| (proposal.commands, proposal.answer)).unzip();
         let written = writer.write(reign, commands.into_iter().flatten().collect()).await;
-        gathered.expect(waiting.len(), begun.elapsed());
+        gathered.expect(waiting.len() + queue.len(), begun.elapsed());
         answer(written, &counts, waiting);
     }
 }
@@ -142,8 +143,9 @@ impl Gathered {
         (reign, self.proposals.drain(..count).collect())
     }
 
-    /// After an entry of `count` that took so long.
+    /// After an entry that took so long: its writers and those who queue meanwhile are `count`.
     fn expect(&mut self, count: usize, took: Duration) {
+        let count = (count + self.proposals.len()).min(MAX_COMMANDS);
         self.expected = (count > 1).then(|| (count, Instant::now() + took / 4));
     }
 }
@@ -154,13 +156,12 @@ mod tests {
 
     use super::*;
 
-    /// Takes 10 ms for an entry, and remembers how large each was.
-    #[derive(Default)]
-    struct Slow(Mutex<Vec<usize>>);
+    /// Takes so many milliseconds for an entry, and remembers how large each was.
+    struct Slow(Mutex<Vec<usize>>, u64);
 
     impl Write for Slow {
         async fn write(&self, reign: Option<u64>, commands: Vec<Command>) -> Result<Proposed, ProposeError> {
-            tokio::time::sleep(Duration::from_millis(10)).await; // waits: an entry takes time, on a paused clock
+            tokio::time::sleep(Duration::from_millis(self.1)).await; // waits: an entry takes time, on a paused clock
             self.0.lock().push(commands.len());
             match reign {
                 Some(0) => Err(ProposeError::Unavailable("no reign".into())),
@@ -182,8 +183,12 @@ mod tests {
     }
 
     fn start() -> (mpsc::Sender<Proposal>, Arc<Slow>) {
+        start_slow(10)
+    }
+
+    fn start_slow(entry_ms: u64) -> (mpsc::Sender<Proposal>, Arc<Slow>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let writer = Arc::new(Slow::default());
+        let writer = Arc::new(Slow(Mutex::default(), entry_ms));
         tokio::spawn(run(queue, writer.clone()));
         (sender, writer)
     }
@@ -209,6 +214,29 @@ mod tests {
         let entries = writer.0.lock().clone();
         assert_eq!(entries.iter().sum::<usize>(), 800);
         assert!(entries.len() <= 56, "{} entries for 50 rounds: {entries:?}", entries.len());
+    }
+
+    /// Writers who begin while the others' entry is on its way do not stay a group of their own.
+    #[tokio::test(start_paused = true)]
+    async fn two_groups_of_writers_become_one() {
+        let (queue, writer) = start_slow(100);
+        let writers: Vec<_> = (0..16u64)
+            .map(|nth| {
+                let (queue, late) = (queue.clone(), nth >= 12);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(if late { 50 } else { 0 })).await; // waits: it comes later
+                    for _ in 0..50 {
+                        assert_eq!(propose(&queue, None, 1, 100).await, Ok(1));
+                        tokio::time::sleep(Duration::from_millis(nth)).await; // waits: they come back one after the other
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let entries = writer.0.lock().clone();
+        assert!(entries.len() <= 54, "{} entries for 50 rounds: {entries:?}", entries.len());
     }
 
     /// Alone nobody waits: each proposal takes as long as its entry.

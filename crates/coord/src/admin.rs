@@ -36,6 +36,7 @@ impl Admin for Coordinator {
                 last_log: status.last_log,
                 applied: status.applied,
                 checkpointed: status.checkpointed,
+                purged: status.purged,
             },
         })
     }

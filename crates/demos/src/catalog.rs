@@ -25,6 +25,8 @@ const SCRIPTS: &[(&str, &str)] = scripts![
     "metadata-come-back-from-a-backup",
     "backups-are-taken-by-themselves",
     "coordinators-flap",
+    "coordinators-know-where-everything-is",
+    "placement-follows-the-registry",
 ];
 
 /// All scripts.

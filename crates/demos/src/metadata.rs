@@ -2,13 +2,16 @@
 //!
 //! They go through the commands that an operator has, `kvfs meta …`, and show what these say.
 
+use api::AdminError;
+use domain::record::ObjectName;
+use domain::{BucketName, ObjectKey};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cluster::{DemoError, Ran, Who};
 use crate::disks::{LOOK_EVERY, PATIENCE};
 use crate::environment::{audit_log_of, backups_of};
-use crate::stage::Stage;
+use crate::stage::{BUCKET, Stage};
 use crate::words::Words;
 
 impl Stage {
@@ -18,6 +21,29 @@ impl Stage {
         let ran = self.cluster.kvfs(&["meta", "backup", "--out", &file, "--coord", &coords]).await?;
         self.backed_up.insert(words.word(1)?.to_string(), self.objects.clone());
         self.told(ran, "written")
+    }
+
+    /// `inspect OBJECT`: what the coordinators know of it, beside what the gateway told when it acknowledged it.
+    pub(crate) async fn inspect(&mut self, words: &Words) -> Result<String, DemoError> {
+        let key = words.word(1)?;
+        let usage = |error: &dyn std::fmt::Display| DemoError::usage(error.to_string());
+        let name = ObjectName {
+            bucket: BucketName::parse(BUCKET).map_err(|error| usage(&error))?,
+            key: ObjectKey::parse(key.as_bytes()).map_err(|error| usage(&error))?,
+        };
+        let record = match self.cluster.admin()?.inspect(&name).await {
+            Err(AdminError::NotFound(why)) => {
+                self.notes.push(why);
+                return Ok("not found".into());
+            }
+            record => record?,
+        };
+        let known: Vec<_> = record.chunks.iter().map(|chunk| (chunk.chunk_id.as_str(), chunk.size)).collect();
+        let stored = self.object(key)?;
+        let told: Vec<_> = stored.chunks.iter().map(|chunk| (chunk.chunk_id.as_str(), u64::from(chunk.size))).collect();
+        let equal = known == told && record.size == stored.content.size();
+        let equal = if equal { "as acknowledged" } else { "NOT as acknowledged" };
+        Ok(format!("version {}, {} bytes, {} chunks, {equal}", record.version, record.size, known.len()))
     }
 
     /// `verify NAME`.

@@ -220,6 +220,10 @@ impl Cluster for Processes {
     fn chunks(&self, node: Who) -> Result<Vec<ChunkId>, DemoError> {
         let mut found = Vec::new();
         let chunks = self.home(node).join("chunks");
+        if !chunks.exists() {
+            // Nobody registered it yet, so nobody formatted it.
+            return Ok(found);
+        }
         let problem = || DemoError::io(format!("looking into {node}"));
         for bucket in std::fs::read_dir(&chunks).map_err(problem())? {
             let bucket = bucket.map_err(problem())?;

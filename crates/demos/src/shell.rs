@@ -56,6 +56,7 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
         }
         "head" => Some(format!("kvfs stat demo/{first}")),
         "delete" => Some(format!("kvfs rm demo/{first}")),
+        "inspect" => Some(format!("kvfs inspect demo/{first} --coord …")),
         "request" => Some(request(cluster, words)),
         "corrupt" => Some(format!("printf '\\377' | dd conv=notrunc bs=1 seek=$((SIZE/2)) of={}", file()?)),
         "lose" => Some(format!("rm {}", file()?)),

@@ -58,6 +58,7 @@ impl Stage {
             "placed" => self.placed(words).await?,
             "share" => self.share(words)?,
             "simulate" => self.simulate(words)?,
+            "inspect" => self.inspect(words).await?,
             "chunk-sizes" => self.chunk_sizes(words)?,
             "chunk-names" => self.chunk_names(words)?,
             "expect" => self.expect(words).await?,

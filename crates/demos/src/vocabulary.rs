@@ -66,6 +66,7 @@ pub const VERBS: &[Verb] = verbs! {
     "get" "OBJECT" &["through"], true;
     "head" "OBJECT" &["through"], true;
     "delete" "OBJECT" &["through"], true;
+    "inspect" "OBJECT" &[], true;
     "read-some" "OBJECT" &["bytes", "as"], true;
     "close" "READER" &[], true;
     "request" "METHOD OBJECT" &["text", "expires", "sig", "exp", "kid", "for-method", "for-object", "for-expires", "key", "through"], true;

@@ -32,9 +32,7 @@ pub async fn run(sources: Sources) -> Result<ExitCode> {
     let world = World::linked(tls.links.clone());
     let server = Server::bind(&settings.addr).await?.with_tls(tls.server);
     let secret = common.cluster_secret.as_ref();
-    let hosting =
-        Hosting::open(&world, (&settings.data_dir, settings.audit_log.as_deref()), settings.member.as_ref(), secret)
-            .await?;
+    let hosting = Hosting::open(&world, (&settings.data_dir, &settings.log), settings.member.as_ref(), secret).await?;
     let health = hosting.health();
     let late = Late::new({
         let health = health.clone();

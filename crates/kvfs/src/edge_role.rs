@@ -130,14 +130,7 @@ impl ControlPlane {
             let meta = Arc::new(http_metadata(http, settings.coord_urls.clone()));
             return Ok(Self { meta, way: Way::Remote(admin) });
         }
-        match Hosting::open(
-            world,
-            (&settings.data_dir, settings.audit_log.as_deref()),
-            settings.member.as_ref(),
-            secret,
-        )
-        .await?
-        {
+        match Hosting::open(world, (&settings.data_dir, &settings.log), settings.member.as_ref(), secret).await? {
             Hosting::Alone(group) => {
                 let coordinator = coordinator(world, settings, group.clone()).await?;
                 Ok(Self { meta: Arc::new(coordinator.clone()), way: Way::Alone(group, coordinator) })

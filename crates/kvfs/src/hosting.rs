@@ -10,7 +10,7 @@ use consensus::{Group, Place, Seat};
 use coord::HttpTransport;
 use coord::http::{AskHealth, Health, raft_router};
 
-use crate::settings::Member;
+use crate::settings::{GroupLog, Member};
 use crate::wiring::{World, group_settings, open_group};
 
 /// The coordinator's part of the log.
@@ -23,16 +23,16 @@ pub enum Hosting {
 }
 
 impl Hosting {
-    /// Opens what `dir` holds, with an audit log if one is wanted. A group of one is recovered before this returns.
+    /// Opens what `dir` holds, with its log kept as `log` says. A group of one is recovered before this returns.
     pub async fn open(
         world: &World,
-        (dir, audit_log): (&Path, Option<&Path>),
+        (dir, log): (&Path, &GroupLog),
         member: Option<&Member>,
         secret: Option<&Secret>,
     ) -> Result<Self> {
-        let Some(member) = member else { return Ok(Self::Alone(open_group(world, dir, audit_log).await?)) };
+        let Some(member) = member else { return Ok(Self::Alone(open_group(world, dir, log).await?)) };
         let place = Place {
-            settings: group_settings(dir, audit_log),
+            settings: group_settings(dir, log),
             own: member.own.clone(),
             peers: member.peers.clone(),
             transport: Arc::new(HttpTransport(world.http_to_coords(secret))),

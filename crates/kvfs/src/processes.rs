@@ -188,9 +188,10 @@ impl Plan<'_> {
             ("COORD_GC_INTERVAL", durations::show(loops.gc_every)),
             ("COORD_SWEEP_INTERVAL", durations::show(loops.sweep_every)),
         ];
-        if let Some(path) = &self.settings.audit_log {
+        if let Some(path) = &self.settings.log.audit {
             variables.push(("COORD_WAL_PATH", path.display().to_string()));
         }
+        variables.push(("COORD_LOG_KEEP", durations::show(self.settings.log.keep)));
         if let Some(backups) = &loops.backups {
             variables.push(("COORD_SNAPSHOT_DIR", backups.dir.display().to_string()));
             variables.push(("COORD_SNAPSHOT_INTERVAL", durations::show(backups.every)));

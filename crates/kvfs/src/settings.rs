@@ -43,8 +43,8 @@ pub struct Up {
     pub objects: objects::Settings,
     /// The coordinator's loops.
     pub coord: coord::Settings,
-    /// Where the audit log is written, if one is.
-    pub audit_log: Option<PathBuf>,
+    /// The coordinator's log.
+    pub log: GroupLog,
     /// Bytes each node keeps free.
     pub reserve_bytes: Option<u64>,
 }
@@ -88,8 +88,8 @@ pub struct Coord {
     pub ready_file: Option<PathBuf>,
     /// The loops.
     pub coord: coord::Settings,
-    /// Where the audit log is written, if one is.
-    pub audit_log: Option<PathBuf>,
+    /// The coordinator's log.
+    pub log: GroupLog,
     /// Secrets.
     pub common: Common,
     /// The first URL key's secret.
@@ -113,8 +113,8 @@ pub struct Edge {
     pub objects: objects::Settings,
     /// A hosted coordinator's loops.
     pub coord: coord::Settings,
-    /// Where a hosted coordinator's audit log is written, if one is.
-    pub audit_log: Option<PathBuf>,
+    /// A hosted coordinator's log.
+    pub log: GroupLog,
     /// Let everybody in.
     pub skip_auth: bool,
     /// The gateway that takes the writes, if this one is to refuse them.
@@ -123,6 +123,15 @@ pub struct Edge {
     pub common: Common,
     /// The first URL key's secret, for a hosted coordinator.
     pub url_secret: Option<Secret>,
+}
+
+/// What a coordinator keeps of what was decided, beside the tables.
+#[derive(Clone, Debug)]
+pub struct GroupLog {
+    /// Where the audit log is written, if one is; an absolute path.
+    pub audit: Option<PathBuf>,
+    /// How long entries are kept for coordinators that lag; one that lags further is sent a snapshot.
+    pub keep: Duration,
 }
 
 /// A role's settings, and how each came about.
@@ -138,7 +147,7 @@ pub fn up(sources: Sources) -> Read<Up> {
     let reserve_bytes = optional_bytes(&mut reader, "UP_RESERVE_BYTES");
     let objects = objects(&mut reader, "UP");
     let mut coord = coord_loops(&mut reader, "UP", Duration::from_secs(5));
-    let audit_log = audit_log(&mut reader, "UP");
+    let log = group_log(&mut reader, "UP");
     coord.nodes = (1..=nodes).map(node_name).collect();
     coord.copies = objects.copies;
     if !(1..=100).contains(&nodes) {
@@ -147,7 +156,7 @@ pub fn up(sources: Sources) -> Read<Up> {
         let remedy = format!("at most the number of data nodes, which is {nodes}: raise --nodes or lower --replicas");
         reader.problem("UP_REPLICAS", &objects.copies.to_string(), &remedy);
     }
-    let settings = Up { addr, data_dir, nodes, ready_file, objects, coord, audit_log, reserve_bytes };
+    let settings = Up { addr, data_dir, nodes, ready_file, objects, coord, log, reserve_bytes };
     finish(reader, settings)
 }
 
@@ -183,7 +192,7 @@ pub fn coord(sources: Sources) -> Read<Coord> {
     let data_dir = directory(&mut reader, "COORD_DATA_DIR", "./coord-data");
     let ready_file = reader.optional("COORD_READY_FILE").map(PathBuf::from);
     let mut coord = coord_loops(&mut reader, "COORD", Duration::from_secs(3600));
-    let audit_log = audit_log(&mut reader, "COORD");
+    let log = group_log(&mut reader, "COORD");
     let mut common = common(&mut reader, &addr, "COORD_ADDR");
     common.tls.nodes = tls::link_files(&mut reader, "COORD_DN");
     common.tls.coords = tls::link_files(&mut reader, "COORD_PEER");
@@ -195,7 +204,7 @@ pub fn coord(sources: Sources) -> Read<Coord> {
         reader.problem("COORD_SELF_URL", "", remedy);
     }
     reference_settings::warn("COORD", &mut reader);
-    finish(reader, Coord { member, addr, data_dir, ready_file, coord, audit_log, common, url_secret })
+    finish(reader, Coord { member, addr, data_dir, ready_file, coord, log, common, url_secret })
 }
 
 /// Reads the settings of a gateway.
@@ -213,7 +222,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
     objects.lookup_ttl = reader.duration("EDGE_COORD_LOOKUP_CACHE_TTL", Duration::ZERO);
     let writes_go_to = writes_go_to(&mut reader);
     let mut coord = coord_loops(&mut reader, "EDGE", Duration::from_secs(3600));
-    let audit_log = audit_log(&mut reader, "EDGE");
+    let log = group_log(&mut reader, "EDGE");
     coord.nodes = addresses(&mut reader, "EDGE_DNS", ("EDGE_DN_TLS_CA", common.tls.nodes.is_some()));
     coord.copies = objects.copies;
     let skip_auth = reader.flag("EDGE_SKIP_AUTH", false);
@@ -246,7 +255,7 @@ pub fn edge(sources: Sources) -> Read<Edge> {
         ready_file,
         objects,
         coord,
-        audit_log,
+        log,
         skip_auth,
         writes_go_to,
         common,
@@ -408,10 +417,10 @@ fn backups(reader: &mut Reader, role: &str) -> Option<coord::BackupSchedule> {
     Some(coord::BackupSchedule { dir, every, keep })
 }
 
-/// The audit log's file, as an absolute path.
-fn audit_log(reader: &mut Reader, role: &str) -> Option<PathBuf> {
+fn group_log(reader: &mut Reader, role: &str) -> GroupLog {
     let path = reader.text(&format!("{role}_WAL_PATH"), "");
-    std::path::absolute(&path).ok().filter(|_| !path.is_empty())
+    let keep = reader.duration(&format!("{role}_LOG_KEEP"), Duration::from_secs(15 * 60));
+    GroupLog { audit: std::path::absolute(&path).ok().filter(|_| !path.is_empty()), keep }
 }
 
 /// Where to listen: `host:port`, or `:port` for all interfaces.

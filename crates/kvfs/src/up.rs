@@ -99,8 +99,7 @@ impl Store {
             Ok::<_, anyhow::Error>((name, node))
         });
         let meta = home.meta();
-        let (nodes, group) =
-            tokio::try_join!(try_join_all(open), open_group(world, &meta, settings.audit_log.as_deref()))?;
+        let (nodes, group) = tokio::try_join!(try_join_all(open), open_group(world, &meta, &settings.log))?;
         let nodes: BTreeMap<_, _> = nodes.into_iter().collect();
         for (name, node) in &nodes {
             warn_if_poisoned(name.clone(), node);

@@ -21,6 +21,7 @@ use domain::view::NodeView;
 use objects::Objects;
 
 use crate::home::FIRST_KID;
+use crate::settings::GroupLog;
 use crate::tls::Links;
 
 /// The real world, behind the seams.
@@ -85,13 +86,13 @@ impl Connect for HttpNodes {
 }
 
 /// How a group is kept in `dir`.
-pub fn group_settings(dir: &Path, audit_log: Option<&Path>) -> consensus::Settings {
-    consensus::Settings { audit_log: audit_log.map(Path::to_path_buf), ..consensus::Settings::new(dir) }
+pub fn group_settings(dir: &Path, log: &GroupLog) -> consensus::Settings {
+    consensus::Settings { audit_log: log.audit.clone(), log_keep: log.keep, ..consensus::Settings::new(dir) }
 }
 
 /// Opens the consensus group in `dir`: a group of one.
-pub async fn open_group(world: &World, dir: &Path, audit_log: Option<&Path>) -> Result<Group> {
-    let settings = group_settings(dir, audit_log);
+pub async fn open_group(world: &World, dir: &Path, log: &GroupLog) -> Result<Group> {
+    let settings = group_settings(dir, log);
     Group::open(settings, world.disk.clone(), world.clock.clone())
         .await
         .with_context(|| format!("opening the metadata in {}", dir.display()))

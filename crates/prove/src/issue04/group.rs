@@ -325,6 +325,11 @@ impl Group {
 
     /// Runs `kvfs` with these arguments in the group's directory, as its operator; what it prints on stdout.
     pub async fn kvfs(&self, arguments: &[&str]) -> Result<String> {
+        self.kvfs_within(arguments, Duration::from_secs(120)).await
+    }
+
+    /// The same, for what may take long.
+    pub async fn kvfs_within(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         let run = Command::new(binary()?)
             .args(arguments)
             .current_dir(&self.dir)
@@ -333,7 +338,7 @@ impl Group {
             .env("KVFS_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("EDGE_URLKEY_SECRET", URL_SECRET)
             .output();
-        let output = tokio::time::timeout(Duration::from_secs(120), run).await.context("kvfs takes too long")??;
+        let output = tokio::time::timeout(limit, run).await.context("kvfs takes too long")??;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         match output.status.success() {
             true => Ok(printed),

@@ -1,5 +1,6 @@
 //! Coordinators that lose their disks: one of three, and two of three.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,10 +9,13 @@ use api::admin::CoordChange;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::group::{Group, USUAL};
+use super::group::{Group, Setup, USUAL};
 use crate::report::number;
 
 const BUCKET: &str = "lost";
+
+/// How long a million objects may take to be filled in, or to be caught up with.
+const LONG: Duration = Duration::from_secs(1_200);
 
 /// One of three loses its disk: it comes back under another number, while writes go on.
 pub async fn one(group: &mut Group, begin: u64) -> Result<()> {
@@ -24,6 +28,8 @@ pub async fn one(group: &mut Group, begin: u64) -> Result<()> {
     let newcomer = group.spawn_coord(lost)?;
     group.until_waiting(lost, "lost its disk").await.context("a wiped coordinator says what it is")?;
     let begun = Instant::now();
+    let (leader_dir, own_dir) = (group.dir.join(format!("coord{leader}")), group.dir.join(format!("coord{lost}")));
+    let leader_before = bytes_in(&leader_dir)?;
     let admin = group.admin();
     let members = admin.change_coordinators(&CoordChange::Add { addr: address.clone() }).await?;
     let new = members.iter().find(|member| member.addr == address && member.node != old);
@@ -38,12 +44,19 @@ pub async fn one(group: &mut Group, begin: u64) -> Result<()> {
         if lag.is_some_and(|lag| lag < 1_000) {
             break;
         }
-        ensure!(begun.elapsed() < Duration::from_secs(600), "it does not catch up: {lag:?} entries lacking");
+        ensure!(begun.elapsed() < LONG, "it does not catch up: {lag:?} entries lacking");
     }
     number(
         "a wiped coordinator caught up after",
         format!("{:.1?}, {} writes meanwhile", begun.elapsed(), written - begin),
     );
+    let (leader_after, own) = (bytes_in(&leader_dir)?, bytes_in(&own_dir)?);
+    let told = std::fs::read_to_string(group.dir.join(format!("coord{leader}.log")))?;
+    let sent =
+        told.lines().rfind(|line| line.contains("snapshot sent")).context("no snapshot was sent to the newcomer")?;
+    number("the snapshot that it was sent", sent.rsplit_once("snapshot sent").map_or(sent, |(_, what)| what.trim()));
+    number("the newcomer's files after that", mib(own));
+    number("the leader's files before and after", format!("{}, {}", mib(leader_before), mib(leader_after)));
     let members = admin.change_coordinators(&CoordChange::Replace { old, new }).await?;
     ensure!(members.iter().filter(|member| member.voter).count() == 3, "three vote: {members:?}");
     ensure!(members.iter().all(|member| member.node != old), "the lost one is gone: {members:?}");
@@ -137,13 +150,45 @@ async fn recover(group: &mut Group) -> Result<()> {
 /// The section.
 pub async fn run(quick: bool) -> Result<()> {
     let home = tempfile::tempdir()?;
-    let mut group = Group::start(home.path(), USUAL).await?;
-    let few = if quick { 50 } else { 2_000 };
-    for nth in 0..few {
-        put(&group, nth).await?;
-    }
-    one(&mut group, few).await.context("one of three")?;
+    // So short that who begins anew cannot be helped by the log alone.
+    let log_keep = (0..3).map(|nth| (nth, "COORD_LOG_KEEP", "5s".to_string())).collect();
+    let mut group = Group::start_as(home.path(), USUAL, Setup { coord_extra: log_keep, ..Setup::default() }).await?;
+    fill(&group, quick).await.context("filling")?;
+    one(&mut group, if quick { 50 } else { 2_000 }).await.context("one of three")?;
     two(&mut group).await.context("two of three")
+}
+
+/// As many objects as make a snapshot large, and a log that no longer reaches back to the first.
+async fn fill(group: &Group, quick: bool) -> Result<()> {
+    let (objects, chunks) = if quick { ("2000", "50") } else { ("1000000", "10000") };
+    let (begun, coords) = (Instant::now(), group.coords_list());
+    let wanted = ["bench", "meta", "--objects", objects, "--concurrency", "256", "--chunks", chunks];
+    let endpoint = &group.edges[0].address;
+    group.kvfs_within(&[&wanted[..], &["--coord", &coords, "--endpoint", endpoint]].concat(), LONG).await?;
+    number("filled", format!("{objects} objects in {:.1?}", begun.elapsed()));
+    let begun = Instant::now();
+    // The log is purged as it goes on, so something must.
+    while group.admin().status().await?.consensus.purged == 0 {
+        put(group, 0).await?;
+        ensure!(begun.elapsed() < LONG, "the log is never purged");
+    }
+    Ok(())
+}
+
+/// All bytes of the files below `dir`.
+fn bytes_in(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        // A file may go while its directory is read.
+        let Ok(meta) = entry.metadata() else { continue };
+        bytes += if meta.is_dir() { bytes_in(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 async fn number_of(group: &Group, address: &str) -> Result<u64> {

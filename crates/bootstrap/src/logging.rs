@@ -3,6 +3,8 @@
 //! Stdout belongs to what a command prints. The filter has tracing's form, `info`, or `info,dn=debug`. A program that reads the lines
 //! asks for JSON: one object a line, with time, level, target, message and fields.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -25,7 +27,9 @@ pub fn start(filter: Option<&str>, json: bool, role: &str) -> Result<Logging, St
     let parsed = EnvFilter::try_new(format!("{QUIET},{text}")).map_err(|error| {
         format!("{LOG_VARIABLE}={text:?} is no log filter such as \"info\" or \"info,dn=debug\": {error}")
     })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+    // Colours are for people who watch, not for files that are searched; NO_COLOR turns them off for people too.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(true);
     let lines = match json {
         true => lines.json().flatten_event(true).boxed(),
         false => lines.boxed(),

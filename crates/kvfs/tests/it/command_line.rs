@@ -256,4 +256,5 @@ fn settings_that_do_nothing_here_are_told_of() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(told.contains("does nothing here"), "{told}");
+    assert!(!told.contains('\x1b'), "a log that goes into a file has no colours: {told:?}");
 }

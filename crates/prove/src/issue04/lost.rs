@@ -151,8 +151,9 @@ async fn recover(group: &mut Group) -> Result<()> {
 pub async fn run(quick: bool) -> Result<()> {
     let home = tempfile::tempdir()?;
     // So short that who begins anew cannot be helped by the log alone.
-    let log_keep = (0..3).map(|nth| (nth, "COORD_LOG_KEEP", "5s".to_string())).collect();
-    let mut group = Group::start_as(home.path(), USUAL, Setup { coord_extra: log_keep, ..Setup::default() }).await?;
+    let short = |nth| [(nth, "COORD_LOG_KEEP", "5s".to_string()), (nth, "KVFS_LOG", "warn,consensus=info".to_string())];
+    let coord_extra = (0..3).flat_map(short).collect();
+    let mut group = Group::start_as(home.path(), USUAL, Setup { coord_extra, ..Setup::default() }).await?;
     fill(&group, quick).await.context("filling")?;
     one(&mut group, if quick { 50 } else { 2_000 }).await.context("one of three")?;
     two(&mut group).await.context("two of three")

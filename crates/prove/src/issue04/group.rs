@@ -281,6 +281,12 @@ impl Group {
         coord.kill().await
     }
 
+    /// Starts the process of coordinator `nth` again, and waits for nothing: it may lack a majority.
+    pub fn spawn_again(&mut self, nth: usize) -> Result<()> {
+        self.coords[nth] = Some(self.spawn_coord(nth)?);
+        Ok(())
+    }
+
     /// Starts coordinator `nth` again.
     pub async fn restart_coord(&mut self, nth: usize) -> Result<()> {
         self.coords[nth] = Some(self.launch_coord(nth).await?);

@@ -3,6 +3,7 @@
 mod backups;
 mod commits;
 mod failover;
+mod five;
 mod group;
 mod keys;
 mod linear;
@@ -31,6 +32,7 @@ pub fn prove(report: &mut Report) {
         run(strangers::run(quick))
     });
     report.section("lost", "coordinators that lose their disks", |quick| run(lost::run(quick)));
+    report.section("five", "five coordinators, of which two are lost", |quick| run(five::run(quick)));
     report.section("restarts", "everything restarted, and nodes that are not themselves", |quick| {
         run(restarts::run(quick))
     });

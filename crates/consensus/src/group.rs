@@ -10,6 +10,7 @@ use api::disk::{Disk, Space};
 use domain::codec;
 use meta::{Command, Reply};
 use openraft::ReadPolicy;
+use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{Fatal, RaftError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
@@ -105,6 +106,9 @@ pub struct Status {
     /// Size of the log's files in bytes.
     pub file_bytes: u64,
 }
+
+/// How long a leader is believed that heard nothing from a majority: longer than any election takes to begin.
+const LEAD_FADES: Duration = Duration::from_secs(1);
 
 impl Group {
     /// Opens (recovers) a group of one.
@@ -344,6 +348,13 @@ impl Group {
     /// Who leads, as far as this member knows.
     pub fn leadership(&self) -> Leadership {
         self.inner.leadership.borrow().clone()
+    }
+
+    /// Whether this member leads, and a majority answered it within the last second. One that was cut off goes on believing that it leads, for
+    /// nobody tells it otherwise; it can do nothing, and should not say it could.
+    pub fn leads_a_majority(&self) -> bool {
+        let acked = || self.inner.raft.data_metrics().borrow_watched().last_quorum_acked;
+        self.leadership().mine && (self.is_alone() || acked().is_some_and(|acked| acked.elapsed() < LEAD_FADES))
     }
 
     /// [`Group::leadership`], as it changes.

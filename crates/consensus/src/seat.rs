@@ -33,6 +33,7 @@ use crate::group::{Group, Member};
 use crate::identity::Identity;
 use crate::network::{self, Transport};
 use crate::restore;
+use crate::running::unbroken;
 use crate::settings::Settings;
 use crate::wire::{self, Answer, ClusterKey, Message, Standing};
 
@@ -174,10 +175,16 @@ impl Seat {
     async fn answer(&self, message: Message) -> Answer {
         match message {
             Message::Who => Answer::Standing(self.standing()),
-            Message::Sit(key, node) => match self.sit(Identity { key, node, founding: Vec::new() }).await {
-                Ok(()) => Answer::Seated,
-                Err(error) => Answer::Refused(error.to_string()),
-            },
+            Message::Sit(key, node) => {
+                let seat = self.clone();
+                // Files that are half open belong to nobody: who hangs up does not break this off.
+                let sat = unbroken(async move { seat.sit(Identity { key, node, founding: Vec::new() }).await }).await;
+                match sat {
+                    Ok(Ok(())) => Answer::Seated,
+                    Ok(Err(error)) => Answer::Refused(error.to_string()),
+                    Err(error) => Answer::Refused(error.to_string()),
+                }
+            }
             Message::Member { key, from, to, ask } => {
                 let state = self.inner.state.borrow().clone();
                 match state {

@@ -89,7 +89,9 @@ impl Admin for Coordinator {
 
     async fn role(&self) -> Result<RoleInfo, AdminError> {
         Ok(match self.elsewhere() {
-            None => RoleInfo::primary(),
+            None if self.core.group.leads_a_majority() => RoleInfo::primary(),
+            // It leads as far as it knows, and nobody has followed for a while.
+            None => RoleInfo::follower(None),
             Some(leader) => RoleInfo::follower(leader),
         })
     }

@@ -25,6 +25,7 @@ const SCRIPTS: &[(&str, &str)] = scripts![
     "metadata-come-back-from-a-backup",
     "backups-are-taken-by-themselves",
     "coordinators-flap",
+    "a-cut-network-makes-no-second-truth",
     "coordinators-know-where-everything-is",
     "placement-follows-the-registry",
 ];

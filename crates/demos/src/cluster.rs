@@ -179,6 +179,17 @@ impl From<String> for DemoError {
     }
 }
 
+/// Whom a coordinator can still reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Everybody.
+    Whole,
+    /// Everybody but the other coordinators.
+    CutFromPeers,
+    /// Nobody.
+    Unplugged,
+}
+
 /// Processes that a script starts, hurts and asks. Whatever it started ends when it is dropped.
 #[async_trait]
 pub trait Cluster: Send {
@@ -194,6 +205,8 @@ pub trait Cluster: Send {
     fn wipe(&mut self, who: Who) -> Result<(), DemoError>;
     /// Does something to a running process, and returns when it is done.
     async fn signal(&mut self, who: Who, signal: Signal) -> Result<(), DemoError>;
+    /// Cuts a coordinator off, or connects it again.
+    fn link(&mut self, who: Who, link: Link) -> Result<(), DemoError>;
     /// All processes, and how they are.
     fn processes(&mut self) -> BTreeMap<Who, Condition>;
     /// Where a process listens, or listened.

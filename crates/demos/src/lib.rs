@@ -32,6 +32,7 @@ mod environment;
 mod group;
 pub mod hrw;
 mod metadata;
+pub mod net;
 mod objects;
 mod oracles;
 mod process;
@@ -47,7 +48,7 @@ pub mod vocabulary;
 pub mod words;
 
 pub use catalog::{all, find};
-pub use cluster::{Cluster, Condition, DemoError, GatewaySettings, Ran, Shape, Signal, Who};
+pub use cluster::{Cluster, Condition, DemoError, GatewaySettings, Link, Ran, Shape, Signal, Who};
 pub use oracles::Verdict;
 pub use processes::Processes;
 pub use report::{Audience, Done, Report};

@@ -1,6 +1,7 @@
 //! One real process of the cluster, which never outlives the value that stands for it.
 
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal as Posix};
 use tokio::time::Instant;
 
 use crate::cluster::{Condition, DemoError, Signal, Who};
+use crate::net;
 
 /// How long a process may take until it serves: on a busy machine, all of this.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -29,20 +31,30 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `binary ROLE` in `dir` with these variables and no others. Output goes to a log file there.
+    /// Starts `binary ROLE` in `dir` with these variables and no others, in network `network` of [`net`] if that is given. Output goes to a log
+    /// file there.
     pub fn spawn(
         binary: &Path,
         dir: &Path,
         who: Who,
         role: &str,
         variables: &[(String, String)],
+        network: Option<usize>,
     ) -> Result<Self, DemoError> {
         let (log, ready) = (dir.join(format!("{who}.log")), dir.join(format!("{who}.ready")));
         std::fs::remove_file(&ready).ok();
         let problem = |what: &str| DemoError::io(format!("{what} {who}"));
         let output = append(&log).map_err(problem("opening the log of"))?;
         let errors = output.try_clone().map_err(problem("opening the log of"))?;
-        let child = Command::new(binary)
+        let mut command = match network {
+            None => Command::new(binary),
+            Some(_) => {
+                let mut command = Command::new(net::WRAPPER[0]);
+                command.args(&net::WRAPPER[1..]).arg(binary);
+                command
+            }
+        };
+        let mut child = command
             .arg(role)
             .arg("--ready-file")
             .arg(&ready)
@@ -57,6 +69,17 @@ impl Process {
             .stderr(errors)
             .spawn()
             .map_err(problem("starting"))?;
+        if let Some(nth) = network {
+            let pid = child.id();
+            let connected = net::connect(nth, pid).and_then(|()| match &mut child.stdin {
+                Some(begin) => begin.write_all(b"\n"),
+                None => Ok(()),
+            });
+            if let Err(error) = connected {
+                child.kill().and_then(|()| child.wait()).ok();
+                return Err(problem("giving a network to")(error));
+            }
+        }
         Ok(Self { who, child, stopped: false, dead: false, log, ready, address: String::new() })
     }
 

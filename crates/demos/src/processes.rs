@@ -16,8 +16,9 @@ use client::{Http, HttpAdmin, Native, TcpConnector};
 use domain::ChunkId;
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Condition, DemoError, GatewaySettings, Ran, Shape, Signal, Who};
+use crate::cluster::{Cluster, Condition, DemoError, GatewaySettings, Link, Ran, Shape, Signal, Who};
 use crate::environment::{self, Around};
+use crate::net;
 use crate::process::Process;
 use crate::shell;
 use crate::words::Words;
@@ -34,17 +35,25 @@ pub struct Processes {
     /// Where coordinators listen: each must know the others' before any of them runs.
     reserved: BTreeMap<Who, String>,
     http: Http,
+    /// Whether each coordinator has a network of its own.
+    networks: bool,
+    links: BTreeMap<Who, Link>,
 }
 
+/// Where coordinators listen that have a network each.
+const COORD_PORT: u16 = 9000;
+
 impl Processes {
-    /// A cluster of nothing yet, of processes of `binary`, with a directory of its own.
-    pub fn new(binary: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
+    /// A cluster of nothing yet, of processes of `binary`, with a directory of its own; with networks for its coordinators only inside of
+    /// what [`net::outer`] and [`net::found`] made.
+    pub fn new(binary: PathBuf, clock: Arc<dyn Clock>, networks: bool) -> Result<Self, DemoError> {
         let dir = tempfile::Builder::new().prefix("kvfs-demo-").tempdir();
         let dir = dir.map_err(DemoError::io("making a temporary directory"))?;
         let http = Http::new(Arc::new(TcpConnector), clock.clone(), None);
         let shape = Shape { nodes: 0, coordinators: 0, gateways: 0 };
         let (running, reserved) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { running, dir, binary, clock, shape, settings: GatewaySettings::new(), reserved, http })
+        let (settings, links) = (GatewaySettings::new(), BTreeMap::new());
+        Ok(Self { running, dir, binary, clock, shape, settings, reserved, http, networks, links })
     }
 
     /// A process that was started.
@@ -65,7 +74,7 @@ impl Processes {
     fn launch(&self, who: Who) -> Result<Process, DemoError> {
         // A process that ran before comes back at its address, under which the others know it.
         let ran = self.running.get(&who).map(|process| process.address.clone()).filter(|address| !address.is_empty());
-        let address = ran.or_else(|| self.reserved.get(&who).cloned()).unwrap_or_else(|| "127.0.0.1:0".into());
+        let address = ran.or_else(|| self.reserved.get(&who).cloned()).unwrap_or_else(|| format!("{}:0", self.host()));
         let nodes = self.running.iter().filter(|(who, _)| matches!(who, Who::Node(_)));
         let around = Around {
             address,
@@ -81,7 +90,21 @@ impl Processes {
             who,
             environment::role(who),
             &environment::variables(who, &around),
+            self.network(who),
         )
+    }
+
+    /// Where those listen that have no network of their own.
+    fn host(&self) -> String {
+        if self.networks { net::hub() } else { "127.0.0.1".into() }
+    }
+
+    /// Which network a process has for itself.
+    fn network(&self, who: Who) -> Option<usize> {
+        match who {
+            Who::Coord(nth) if self.networks => Some(usize::from(nth)),
+            _ => None,
+        }
     }
 
     /// The addresses of those that hold the metadata and run.
@@ -95,9 +118,15 @@ impl Processes {
         // A gateway that hosts the only coordinator is known to nobody before it serves.
         let alone = self.shape.coordinators == 0 && self.shape.gateways == 1;
         let hosts = if alone { Vec::new() } else { self.shape.hosts() };
+        let hosts: Vec<_> = hosts.into_iter().filter(|who| self.network(*who).is_none()).collect();
         // Held together, so that no port is given twice.
         let held = hosts.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>();
         let held = held.map_err(DemoError::io("finding free ports"))?;
+        for who in self.shape.hosts() {
+            if let Some(nth) = self.network(who) {
+                self.reserved.insert(who, format!("{}:{COORD_PORT}", net::address(nth)));
+            }
+        }
         for (who, listener) in hosts.into_iter().zip(held) {
             let address = listener.local_addr().map_err(DemoError::io("finding free ports"))?;
             self.reserved.insert(who, address.to_string());
@@ -162,6 +191,26 @@ impl Cluster for Processes {
     async fn signal(&mut self, who: Who, signal: Signal) -> Result<(), DemoError> {
         let process = self.running.get_mut(&who);
         process.ok_or_else(|| DemoError::usage(format!("{who} was never started")))?.signal(signal)
+    }
+
+    fn link(&mut self, who: Who, link: Link) -> Result<(), DemoError> {
+        let Some(own) = self.network(who) else {
+            return Err(DemoError::usage(format!(
+                "{who} has no network of its own: say `needs: networks`, and cut coordinators"
+            )));
+        };
+        let pid = self.process(who)?.id();
+        let others: Vec<_> =
+            self.hosts().into_iter().filter_map(|host| self.network(host)).filter(|nth| *nth != own).collect();
+        let before = self.links.insert(who, link).unwrap_or(Link::Whole);
+        let problem = || DemoError::io(format!("cutting or mending the network of {who}"));
+        if (before == Link::CutFromPeers) != (link == Link::CutFromPeers) {
+            net::blackhole(pid, &others, link == Link::CutFromPeers).map_err(problem())?;
+        }
+        if (before == Link::Unplugged) != (link == Link::Unplugged) {
+            net::cable(own, link != Link::Unplugged).map_err(problem())?;
+        }
+        Ok(())
     }
 
     fn processes(&mut self) -> BTreeMap<Who, Condition> {

@@ -119,7 +119,7 @@ mod tests {
     use domain::registry::NodeLabels;
 
     use super::*;
-    use crate::cluster::{Condition, DemoError, GatewaySettings, Ran, Shape, Signal, Who};
+    use crate::cluster::{Condition, DemoError, GatewaySettings, Link, Ran, Shape, Signal, Who};
     use crate::script;
     use crate::words::Words;
 
@@ -247,6 +247,10 @@ mod tests {
         }
 
         async fn start(&mut self, _: Who) -> Result<(), DemoError> {
+            Ok(())
+        }
+
+        fn link(&mut self, _: Who, _: Link) -> Result<(), DemoError> {
             Ok(())
         }
 

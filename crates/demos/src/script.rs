@@ -50,6 +50,8 @@ pub struct Header {
     pub sabotage: String,
     /// What the sabotage does.
     pub sabotage_does: String,
+    /// Whether coordinators must have networks of their own, so that they can be cut off (`needs: networks`).
+    pub networks: bool,
 }
 
 impl Header {
@@ -101,7 +103,10 @@ pub struct ScriptError {
 }
 
 const MARK: &str = "[break]";
-const HEADERS: [&str; 6] = ["name", "alias", "principle", "source", "adr", "break"];
+const HEADERS: [&str; 7] = ["name", "alias", "principle", "source", "adr", "break", "needs"];
+
+/// What a script may need besides this program.
+const NETWORKS: &str = "networks";
 
 /// Reads the script in `text`, which is called `file` in messages.
 pub fn parse(file: &str, text: &str) -> Result<Script, ScriptError> {
@@ -133,6 +138,11 @@ fn header(lines: &[(usize, &str)]) -> Result<Header, (usize, String)> {
         let value = values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         value.ok_or_else(|| (1, format!("the header misses `{name}:`")))
     };
+    let networks = match get("needs").as_deref() {
+        Ok(NETWORKS) => true,
+        Ok(other) => return Err((1, format!("found `needs: {other}`, expected `needs: {NETWORKS}`, or no such line"))),
+        Err(_) => false,
+    };
     let sabotage = get("break")?;
     let Some((name, does)) = sabotage.split_once(" - ") else {
         return Err((1, format!("found `break: {sabotage}`, expected `break: name - what it does`")));
@@ -145,6 +155,7 @@ fn header(lines: &[(usize, &str)]) -> Result<Header, (usize, String)> {
         adr: get("adr")?,
         sabotage: name.to_string(),
         sabotage_does: does.to_string(),
+        networks,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::cluster::{DemoError, Shape, Signal, Who};
+use crate::cluster::{DemoError, Link, Shape, Signal, Who};
 use crate::disks::{LOOK_EVERY, PATIENCE};
 use crate::stage::Stage;
 use crate::vocabulary;
@@ -33,6 +33,7 @@ impl Stage {
             }
             "cluster" => self.found_cluster(words).await?,
             "start" | "kill" | "stop" | "cont" => self.hurt(words).await?,
+            "cut" | "unplug" | "mend" => self.link(words)?,
             "add-node" | "remove-node" => self.register(words).await?,
             "relabel" => self.relabel(words).await?,
             "wipe" => self.wipe(words)?,
@@ -158,6 +159,16 @@ impl Stage {
             self.killed.insert(who);
         }
         // A variable stands for another node in each run: the answer must not name it.
+        Ok(becomes.to_string())
+    }
+
+    fn link(&mut self, words: &Words) -> Result<String, DemoError> {
+        let (link, becomes) = match words.verb() {
+            "cut" => (Link::CutFromPeers, "is cut off from the other coordinators"),
+            "unplug" => (Link::Unplugged, "is cut off from everybody"),
+            _ => (Link::Whole, "is connected"),
+        };
+        self.cluster.link(words.word(1)?.parse()?, link)?;
         Ok(becomes.to_string())
     }
 

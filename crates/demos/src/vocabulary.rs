@@ -38,6 +38,9 @@ pub const VERBS: &[Verb] = verbs! {
     // Coordinators.
     "leader" "" &[], true;
     "follower" "" &[], true;
+    "cut" "PROCESS" &[], true;
+    "unplug" "PROCESS" &[], true;
+    "mend" "PROCESS" &[], true;
     "wipe" "PROCESS" &[], true;
     "take-in" "PROCESS" &[], true;
     "leaders" "" &[], true;

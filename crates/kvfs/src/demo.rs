@@ -3,15 +3,19 @@
 //! A demo runs processes of this very binary (or of the one that `KVFS_BIN` names). Ctrl-c drops the demo, and with it its processes and
 //! its directory.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bootstrap::{SystemClock, shutdown};
 use cli::Output;
 use demos::script::Script;
-use demos::{Audience, Processes, Report};
+use demos::{Audience, Processes, Report, net};
+
+/// Set where this command runs inside a network namespace that was made for it.
+const INSIDE: &str = "KVFS_DEMO_INSIDE";
 
 /// Something deviated from what a script says.
 const DEVIATED: u8 = 1;
@@ -30,6 +34,9 @@ pub async fn run(name: &str, sabotage: bool, output: Output) -> Result<ExitCode>
     if chosen.is_empty() {
         eprintln!("error: there is no demo `{name}`\nhint:  `kvfs demo list` shows their names and letters");
         return Ok(ExitCode::from(UNKNOWN));
+    }
+    if chosen.iter().any(|script| script.header.networks) {
+        in_a_network_of_its_own()?;
     }
     let stop = shutdown::on_signals()?;
     let mut reports = Vec::new();
@@ -51,9 +58,20 @@ pub async fn run(name: &str, sabotage: bool, output: Output) -> Result<ExitCode>
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(DEVIATED) })
 }
 
+/// Goes on where a network can be founded, and founds it: in this process's place, this command again inside a namespace.
+fn in_a_network_of_its_own() -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        return net::found().context("founding a network of this demo's own");
+    }
+    let outer = net::outer()?;
+    let mut inside = Command::new(outer[0]);
+    inside.args(&outer[1..]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    Err(inside.exec()).context("going on inside a network namespace")
+}
+
 async fn perform(script: &Script, sabotage: bool, output: Output) -> Result<Report> {
     let clock = Arc::new(SystemClock::new());
-    let cluster = Box::new(Processes::new(binary()?, clock.clone())?);
+    let cluster = Box::new(Processes::new(binary()?, clock.clone(), script.header.networks)?);
     let mut stdout = std::io::stdout();
     let mut audience = match output {
         Output::Text => Audience::watching(&mut stdout),

@@ -68,11 +68,15 @@ impl Hosting {
                 Self::Alone(_) => None,
                 Self::Member(seat) => seat.waiting(),
             };
-            let leadership = hosting.present().map(|group| group.leadership()).unwrap_or_default();
-            let leader = leadership.leader.map(|(_, address)| address).filter(|address| !address.is_empty());
-            let known = leadership.mine || leader.is_some();
+            let group = hosting.present();
+            let leadership = group.as_ref().map(|group| group.leadership()).unwrap_or_default();
+            let leads = group.is_some_and(|group| group.leads_a_majority());
+            // Of an earlier lead that nobody confirms any more nothing is told.
+            let other = leadership.leader.map(|(_, address)| address).filter(|address| !address.is_empty());
+            let leader = other.filter(|_| leads || !leadership.mine);
+            let known = leads || leader.is_some();
             let not_ready = waiting.or_else(|| (!known).then(|| "no coordinator leads at present".into()));
-            Health { leads: leadership.mine, leader, not_ready }
+            Health { leads, leader, not_ready }
         })
     }
 

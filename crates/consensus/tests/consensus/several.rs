@@ -66,6 +66,25 @@ fn a_founder_that_dies_halfway_goes_on() {
     });
 }
 
+/// A founder on a slow machine hangs up before the one it told its number has opened its files. That one goes on all the same: once it
+/// was dropped in the middle, and when it was told again it found its own log locked by what was left of the first time.
+#[test]
+fn whoever_is_told_its_number_sits_though_the_founder_hangs_up() {
+    life(async {
+        let town = Town::default();
+        let disks = [1, 2, 3].map(SimDisk::new);
+        let mut seats = Vec::new();
+        for nth in [2, 3, 1] {
+            town.hang_up_on(nth);
+            seats.push(town.start(nth, &disks[nth as usize - 1], &[1, 2, 3]).await.unwrap());
+        }
+        until("it sits", || seats[0].group().is_some()).await;
+        town.mend();
+        let group = seats[0].seated().await.unwrap();
+        until("the group is founded", || group.leadership().leader.is_some()).await;
+    });
+}
+
 #[test]
 fn the_others_go_on_without_the_leader() {
     life(async {
@@ -97,6 +116,7 @@ fn a_leader_that_is_cut_off_answers_nothing() {
         let groups = groups(&seats).await;
         let all: Vec<_> = groups.iter().collect();
         let old = leader(&all).await;
+        until("it hears from a majority", || all[old].leads_a_majority()).await;
         town.cut_off(all[old].node() as u32);
         let rest: Vec<_> = all.iter().enumerate().filter(|(nth, _)| *nth != old).map(|(_, group)| *group).collect();
         insist(&rest, "elsewhere").await;
@@ -104,6 +124,8 @@ fn a_leader_that_is_cut_off_answers_nothing() {
         assert!(!matches!(read, Ok(Ok(_))), "it read without a majority");
         let lost = tokio::time::timeout(std::time::Duration::from_secs(5), propose(all[old], "lost")).await;
         assert!(!matches!(lost, Ok(Ok(_))), "it proposed without a majority: {lost:?}");
+        assert!(!all[old].leads_a_majority(), "it says that it leads, and nobody follows");
+        assert_eq!(rest.iter().filter(|group| group.leads_a_majority()).count(), 1, "one of the others does");
         town.mend();
         let mended = insist(&all, "mended").await;
         let (here, there) = (marks(all[old]).await, marks(rest[0]).await);

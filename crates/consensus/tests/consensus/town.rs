@@ -8,6 +8,7 @@ use api::disk::Disk;
 use async_trait::async_trait;
 use bytes::Bytes;
 use consensus::{ConsensusError, Group, Place, ProposeError, Seat, Transport, Unreachable};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use testkit::clock::SimClock;
 use testkit::entropy::SeededEntropy;
@@ -26,6 +27,8 @@ struct Inner {
     seats: BTreeMap<String, Seat>,
     /// From, to.
     cut: BTreeSet<(String, String)>,
+    /// Whoever calls these hangs up at once, unless the answer is there already.
+    hasty: BTreeSet<String>,
 }
 
 /// The lines of one coordinator.
@@ -39,13 +42,16 @@ impl Transport for Lines {
     async fn call(&self, address: &str, request: Bytes, patience: Duration) -> Result<Bytes, Unreachable> {
         let lost = |why: &str| Unreachable { to: address.into(), why: why.into() };
         let (there, back) = ((self.own.clone(), address.to_string()), (address.to_string(), self.own.clone()));
-        let seat = {
+        let (seat, hasty) = {
             let inner = self.town.inner.lock();
             if inner.cut.contains(&there) {
                 return Err(lost("cut"));
             }
-            inner.seats.get(address).cloned().ok_or_else(|| lost("nobody is there"))?
+            (inner.seats.get(address).cloned().ok_or_else(|| lost("nobody is there"))?, inner.hasty.contains(address))
         };
+        if hasty {
+            return seat.handle(request).now_or_never().ok_or_else(|| lost("hung up on"));
+        }
         let answer = tokio::time::timeout(patience, seat.handle(request)).await.map_err(|_| lost("silent"))?;
         match self.town.inner.lock().cut.contains(&back) {
             true => Err(lost("cut on the way back")),
@@ -110,9 +116,15 @@ impl Town {
         }
     }
 
+    /// Whoever calls `nth` hangs up before it has answered.
+    pub fn hang_up_on(&self, nth: u32) {
+        self.inner.lock().hasty.insert(address(nth));
+    }
+
     /// Everything passes again.
     pub fn mend(&self) {
         self.inner.lock().cut.clear();
+        self.inner.lock().hasty.clear();
     }
 }
 

@@ -71,7 +71,26 @@ macro_rules! demos {
     };
 }
 
-demos!(alpha, epsilon, zeta, iota, sigma, upsilon, he, rho, chi, mem, omicron, lamed, xi, pi, coord_flap, aleph, vav);
+demos!(
+    alpha,
+    epsilon,
+    zeta,
+    iota,
+    sigma,
+    upsilon,
+    he,
+    rho,
+    chi,
+    mem,
+    omicron,
+    lamed,
+    xi,
+    pi,
+    coord_flap,
+    coord_partition,
+    aleph,
+    vav
+);
 
 /// A module's name as the letter of a demo.
 fn alias(module: &str) -> String {

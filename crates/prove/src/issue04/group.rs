@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use api::Admin;
 use bootstrap::SystemClock;
 use client::{Ask, Http, HttpAdmin, Native, TcpConnector};
+use demos::net;
 use domain::view::Health;
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use tokio::process::Command;
 
-use super::net;
 use crate::cluster::{self, CLUSTER_SECRET, Daemon, binary, free_port};
 
 /// The secret of the first URL key.
@@ -38,7 +38,7 @@ pub const USUAL: Shape = Shape { coords: 3, edges: 2, nodes: 3 };
 /// How the processes of a group are set up.
 #[derive(Clone, Default)]
 pub struct Setup {
-    /// Whether each process has a network of its own ([`super::net`]).
+    /// Whether each process has a network of its own ([`demos::net`]).
     pub namespaces: bool,
     /// How coordinators reach each other, if not at their addresses: proxies.
     pub coord_urls: Option<Vec<String>>,
@@ -131,7 +131,7 @@ impl Group {
     async fn launch(&self, nth: usize, name: &str, role: &str, variables: &[(&str, &str)]) -> Result<Daemon> {
         match self.setup.namespaces {
             true => {
-                let connect = |pid| net::connect(nth, pid);
+                let connect = |pid| Ok(net::connect(nth, pid)?);
                 Daemon::start_by(&self.dir, name, net::WRAPPER, &[role], variables, connect).await
             }
             false => Daemon::start(&self.dir, name, &[role], variables).await,

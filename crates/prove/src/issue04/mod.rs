@@ -8,7 +8,6 @@ mod group;
 mod keys;
 mod linear;
 mod lost;
-mod net;
 mod objects;
 mod partitions;
 mod proxy;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use client::{Native, NativeError};
+use demos::net;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use rustix::process::Signal;
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 
 use super::group::{Group, Setup, USUAL};
 use super::linear::{self, Answered, Asked, Operation};
-use super::net;
 use super::proxy::{Proxy, Weather};
 use crate::content::next;
 use crate::report::number;
@@ -163,12 +163,12 @@ fn plant(group: &Group, fault: Fault, leader: usize, on: bool, proxies: &[Proxy]
     let process = |nth: usize| group.coords[nth].as_ref().context("a coordinator is down");
     let weather = |weather: Weather| if on { weather } else { Weather::default() };
     match fault {
-        Fault::LeaderAlone => net::cable(leader, !on),
-        Fault::FollowerAlone => net::cable(follower, !on),
-        Fault::FullSplit => (0..group.coords.len()).try_for_each(|nth| net::cable(nth, !on)),
+        Fault::LeaderAlone => Ok(net::cable(leader, !on)?),
+        Fault::FollowerAlone => Ok(net::cable(follower, !on)?),
+        Fault::FullSplit => (0..group.coords.len()).try_for_each(|nth| Ok(net::cable(nth, !on)?)),
         Fault::LeaderDeafToFollowers => {
             let others: Vec<_> = (0..group.coords.len()).filter(|nth| *nth != leader).collect();
-            net::blackhole(process(leader)?.id()?, &others, on)
+            Ok(net::blackhole(process(leader)?.id()?, &others, on)?)
         }
         Fault::LeaderStopped => process(leader)?.signal(if on { Signal::STOP } else { Signal::CONT }),
         Fault::LeaderClockAhead => Ok(std::fs::write(clock, if on { "+3600\n" } else { "+0\n" })?),

@@ -4,6 +4,7 @@
 //! facts computes the same answer, on every machine, which is what lets an edge place a chunk without
 //! asking anybody and a coordinator check that it did so rightly.
 
+pub mod cdc;
 pub mod change;
 pub mod chunking;
 pub mod codec;

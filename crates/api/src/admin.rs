@@ -162,6 +162,15 @@ pub struct MetaInfo {
     pub leases: u64,
     /// Bytes of the tables' file.
     pub file_bytes: u64,
+    /// Bytes of all objects.
+    #[serde(default)]
+    pub logical_bytes: u64,
+    /// Bytes of all chunks, each counted once however many objects share it.
+    #[serde(default)]
+    pub unique_bytes: u64,
+    /// Bytes of all copies on nodes.
+    #[serde(default)]
+    pub stored_bytes: u64,
 }
 
 /// Why an operator's wish was not carried out.

@@ -7,7 +7,7 @@ use domain::change::{Change, Outcome, Refusal, Session};
 use domain::record::{BucketRow, ChunkRef, ObjectName, ObjectRow};
 use domain::urlkey::UrlKey;
 use domain::view::ClusterView;
-use domain::{BucketName, LogPosition, NodeId};
+use domain::{BucketName, ClassId, LogPosition, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// A lease, just granted.
@@ -48,6 +48,8 @@ pub struct Found {
     pub row: ObjectRow,
     /// How many extents its body has.
     pub extents: u32,
+    /// Storage class of its chunks.
+    pub class: ClassId,
     /// The first extent, located.
     pub first: Vec<Located>,
 }

@@ -69,6 +69,9 @@ pub const COORD_URLKEY_ROTATE: &str = "/v1/coord/admin/urlkey/rotate";
 
 /// Write quorum of one request.
 pub const HEADER_W: &str = "x-kvfs-w";
+
+/// How a put's body is cut: `fixed` or `cdc`.
+pub const HEADER_CHUNK_MODE: &str = "x-kvfs-chunk-mode";
 /// Read quorum of one request.
 pub const HEADER_R: &str = "x-kvfs-r";
 /// Erasure coding of one request.

@@ -145,6 +145,30 @@ fn queues(out: &mut dyn Write, status: &ClusterStatus) -> io::Result<()> {
     )
 }
 
+/// Shows what the store holds, and what sharing saves.
+pub async fn totals(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
+    let info = admin.meta_info().await?;
+    let json = serde_json::json!({
+        "objects": info.objects,
+        "logical_bytes": info.logical_bytes,
+        "unique_bytes": info.unique_bytes,
+        "stored_bytes": info.stored_bytes,
+    });
+    output.write(out, &json, |out, _| {
+        writeln!(out, "{:<10} {}", "objects", info.objects)?;
+        bytes(out, &info)
+    })?;
+    Ok(())
+}
+
+fn bytes(out: &mut dyn Write, info: &MetaInfo) -> io::Result<()> {
+    let saved = info.logical_bytes.saturating_sub(info.unique_bytes);
+    let share = saved as f64 * 100.0 / (info.logical_bytes.max(1)) as f64;
+    writeln!(out, "{:<10} {}, the sizes of all objects", "logical", human(info.logical_bytes))?;
+    writeln!(out, "{:<10} {}, each chunk once: {share:.1} % is shared", "unique", human(info.unique_bytes))?;
+    writeln!(out, "{:<10} {}, all copies on nodes", "stored", human(info.stored_bytes))
+}
+
 /// Shows how many rows the metadata has.
 pub async fn meta_info(admin: &dyn Admin, output: Output, out: &mut dyn Write) -> Result<()> {
     let info = admin.meta_info().await?;
@@ -158,7 +182,8 @@ pub async fn meta_info(admin: &dyn Admin, output: Output, out: &mut dyn Write) -
             ("leases", info.leases),
         ];
         rows.iter().try_for_each(|(name, count)| writeln!(out, "{name:<10} {count}"))?;
-        writeln!(out, "{:<10} {}", "file", human(info.file_bytes))
+        writeln!(out, "{:<10} {}", "file", human(info.file_bytes))?;
+        bytes(out, info)
     })?;
     Ok(())
 }

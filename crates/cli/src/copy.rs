@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use client::Native;
-use domain::chunking::DEFAULT_CHUNK_BYTES;
+use domain::cdc::{Cutter, Profile};
+use domain::chunking::{ChunkMode, DEFAULT_CHUNK_BYTES};
 use domain::etag::{EtagHasher, chunks_of};
 use domain::{ChunkId, id};
 use futures_util::StreamExt;
@@ -194,24 +195,48 @@ async fn is_equal(item: &Item) -> bool {
         return false;
     }
     // Other chunk lengths give other tags: then it counts as different, and is copied.
-    if bytes.div_ceil(u64::from(DEFAULT_CHUNK_BYTES)).max(1) != chunks_of(&etag) {
-        return false;
+    let chunks = chunks_of(&etag);
+    for mode in [ChunkMode::Fixed, ChunkMode::ContentDefined].into_iter().filter(|mode| possible(*mode, bytes, chunks))
+    {
+        let path = path.clone();
+        let tag = tokio::task::spawn_blocking(move || tag_of(&path, mode)).await;
+        if matches!(tag, Ok(Ok(tag)) if tag == etag) {
+            return true;
+        }
     }
-    let tag = tokio::task::spawn_blocking(move || tag_of(&path)).await;
-    matches!(tag, Ok(Ok(tag)) if tag == etag)
+    false
 }
 
-fn tag_of(path: &Path) -> std::io::Result<String> {
+/// Whether `bytes` bytes can have been cut into that many chunks.
+fn possible(mode: ChunkMode, bytes: u64, chunks: u64) -> bool {
+    let least = |longest: u32| bytes.div_ceil(u64::from(longest)).max(1);
+    match mode {
+        ChunkMode::Fixed => chunks == least(DEFAULT_CHUNK_BYTES),
+        ChunkMode::ContentDefined => (least(Profile::DEFAULT.max())..=least(Profile::DEFAULT.min())).contains(&chunks),
+    }
+}
+
+fn tag_of(path: &Path, mode: ChunkMode) -> std::io::Result<String> {
     use std::io::Read;
     let mut file = std::fs::File::open(path)?;
     let (mut hasher, mut chunk) = (EtagHasher::default(), Vec::new());
+    let longest = match mode {
+        ChunkMode::Fixed => DEFAULT_CHUNK_BYTES,
+        ChunkMode::ContentDefined => Profile::DEFAULT.max(),
+    };
     loop {
-        chunk.clear();
-        Read::take(&mut file, u64::from(DEFAULT_CHUNK_BYTES)).read_to_end(&mut chunk)?;
+        let missing = u64::from(longest) - chunk.len() as u64;
+        Read::take(&mut file, missing).read_to_end(&mut chunk)?;
         if chunk.is_empty() {
             return Ok(hasher.finish());
         }
+        let cut = match mode {
+            ChunkMode::Fixed => None,
+            ChunkMode::ContentDefined => Cutter::new(Profile::DEFAULT).feed(&chunk),
+        };
+        let rest = chunk.split_off(cut.unwrap_or(chunk.len()));
         hasher.add(&ChunkId::of(&chunk));
+        chunk = rest;
     }
 }
 
@@ -374,10 +399,33 @@ mod tests {
     #[test]
     fn a_files_tag_is_the_objects() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(tag_of(file.path()).unwrap(), ChunkId::of(b"").to_hex());
+        let tag = |mode| tag_of(file.path(), mode).unwrap();
+        assert_eq!(tag(ChunkMode::Fixed), ChunkId::of(b"").to_hex());
         std::fs::write(file.path(), b"hello").unwrap();
-        assert_eq!(tag_of(file.path()).unwrap(), ChunkId::of(b"hello").to_hex());
-        std::fs::write(file.path(), vec![7; DEFAULT_CHUNK_BYTES as usize + 1]).unwrap();
-        assert!(tag_of(file.path()).unwrap().ends_with("-2"));
+        for mode in [ChunkMode::Fixed, ChunkMode::ContentDefined] {
+            assert_eq!(tag(mode), ChunkId::of(b"hello").to_hex());
+        }
+        let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(tag(ChunkMode::Fixed).ends_with("-5"));
+        let mut hasher = EtagHasher::default();
+        domain::cdc::cuts(&bytes, Profile::DEFAULT).for_each(|cut| hasher.add(&ChunkId::of(&bytes[cut])));
+        assert_eq!(tag(ChunkMode::ContentDefined), hasher.finish());
+    }
+
+    #[test]
+    fn how_many_chunks_there_can_be() {
+        let mib = 1 << 20;
+        for (mode, bytes, chunks, expected) in [
+            (ChunkMode::Fixed, 0, 1, true),
+            (ChunkMode::Fixed, 8 * mib, 2, true),
+            (ChunkMode::Fixed, 8 * mib + 1, 2, false),
+            (ChunkMode::ContentDefined, 17 * mib, 1, false),
+            (ChunkMode::ContentDefined, 17 * mib, 2, true),
+            (ChunkMode::ContentDefined, 17 * mib, 17, true),
+            (ChunkMode::ContentDefined, 17 * mib, 18, false),
+        ] {
+            assert_eq!(possible(mode, bytes, chunks), expected, "{mode:?} {bytes} {chunks}");
+        }
     }
 }

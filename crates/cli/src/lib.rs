@@ -4,6 +4,7 @@
 //! on stderr ([`progress`]). It returns only when the last byte is acknowledged or verified.
 
 pub mod admin;
+pub mod bench;
 pub mod bench_meta;
 pub mod buckets;
 pub mod client_file;

@@ -1,33 +1,36 @@
 //! `kvfs placement-sim`: where chunks would lie, and how many would move, before anything is changed.
 //!
-//! Nothing is asked and nothing is stored: placement is a pure function of names ([`domain::placement`]), so the chunks
-//! `chunk-0`, `chunk-1`, … on the nodes `dn1`, `dn2`, … show what any chunks on any nodes would do.
+//! Placement is a pure function of the nodes' names and labels ([`domain::placement`]), so the chunks `chunk-0`, `chunk-1`, … show what any chunks would
+//! do, on made-up nodes or on those of a cluster, as they are and as they would be.
 //!
-//! What must move when `a` of `n + a` nodes are new is the share of chunks that have one of them among their `r`:
-//! `1 - C(n, r) / C(n + a, r)`; for three copies and one node more, `3 / (n + 1)`. A hash that moved more would be a worse one.
+//! What must move when `a` of `n + a` equal nodes are new is the share of chunks that have one of them among their `r`:
+//! `1 - C(n, r) / C(n + a, r)`; for three copies and one node more, `3 / (n + 1)`. For any change at all: the copies that nodes have more
+//! afterwards than before must have come from somewhere, so their sum is the least that can move.
 
+pub mod layout;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
-use anyhow::{Result, bail};
-use domain::placement;
+use anyhow::{Result, ensure};
+use domain::placement::topology::{Site, Wish, place};
 use serde::Serialize;
 
+use self::layout::Node;
 use crate::output::Output;
 
 /// What to try.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Simulation {
-    /// Nodes at first.
-    pub nodes: u32,
+    /// The nodes as they are.
+    pub before: Vec<Node>,
+    /// The nodes as they would be.
+    pub after: Vec<Node>,
     /// Chunks.
     pub chunks: u32,
-    /// Copies of each.
+    /// Copies of each; or the shards of a stripe, which are spread alike.
     pub replicas: u32,
-    /// Nodes that join.
-    pub add: u32,
-    /// Nodes that leave, the last ones.
-    pub remove: u32,
 }
 
 /// In which form it is shown.
@@ -43,6 +46,9 @@ pub enum Picture {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Load {
     node: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    domain: String,
+    weight: u32,
     copies: u64,
 }
 
@@ -52,14 +58,24 @@ struct Outcome {
     chunks: u32,
     replicas: u32,
     before: Vec<Load>,
+    /// The most copies of one chunk that a failure domain holds: what its loss takes from a chunk.
+    most_in_a_domain: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<Vec<Load>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most_in_a_domain_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moved_chunks: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moved_share: Option<f64>,
+    /// What equal nodes without domains must move.
     #[serde(skip_serializing_if = "Option::is_none")]
     ideal_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_copies: Option<u64>,
+    /// What must move to come from the loads before to those after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    least_copies: Option<u64>,
 }
 
 /// Runs it and shows what came of it.
@@ -73,57 +89,101 @@ pub fn run(simulation: &Simulation, picture: Picture, output: Output, out: &mut 
 }
 
 fn check(simulation: &Simulation) -> Result<()> {
-    let Simulation { nodes, chunks, replicas, add, remove } = *simulation;
-    if !(1..=1000).contains(&nodes) || add > 1000 {
-        bail!("--nodes {nodes} --add {add}: expected 1 to 1000 nodes");
+    let Simulation { before, after, chunks, replicas } = simulation;
+    for nodes in [before, after] {
+        ensure!((1..=1000).contains(&nodes.len()), "{} nodes: expected 1 to 1000", nodes.len());
     }
-    if !(1..=10_000_000).contains(&chunks) {
-        bail!("--chunks {chunks}: expected 1 to 10,000,000");
-    }
-    if !(1..=nodes).contains(&replicas) {
-        bail!("--replicas {replicas}: expected 1 to {nodes}, the number of nodes");
-    }
-    if add > 0 && remove > 0 {
-        bail!("--add and --remove: expected one of them at a time");
-    }
-    if nodes - remove.min(nodes) < replicas {
-        bail!("--remove {remove}: expected at least {replicas} nodes to be left, one for each copy");
-    }
+    ensure!((1..=10_000_000).contains(chunks), "--chunks {chunks}: expected 1 to 10,000,000");
+    let fits = |nodes: &[Node]| (1..=nodes.len()).contains(&(*replicas as usize));
+    ensure!(fits(before), "--replicas {replicas}: expected 1 to {}, the number of nodes", before.len());
+    ensure!(fits(after), "{} nodes are left: expected at least {replicas}, one for each copy", after.len());
     Ok(())
 }
 
 fn simulate(simulation: &Simulation) -> Outcome {
-    let Simulation { nodes, chunks, replicas, add, remove } = *simulation;
-    let names = |count: u32| (1..=count).map(|number| format!("dn{number}")).collect::<Vec<_>>();
-    let (before, after) = (names(nodes), names(nodes + add - remove));
-    let (mut loads, mut loads_after, mut moved) = (vec![0; before.len()], vec![0; after.len()], 0);
-    let place = |key: &str, names: &[String]| {
-        let mut chosen = placement::order(key, names);
-        chosen.truncate(replicas as usize);
-        chosen.sort_unstable();
-        chosen
-    };
-    for number in 0..chunks {
-        let key = format!("chunk-{number}");
-        let (old, new) = (place(&key, &before), place(&key, &after));
-        old.iter().for_each(|node| loads[*node] += 1);
-        new.iter().for_each(|node| loads_after[*node] += 1);
-        moved += u64::from(old != new);
+    let Simulation { before, after, chunks, replicas } = simulation;
+    let (mut old, mut new) = (Tally::new(before), Tally::new(after));
+    let (mut moved_chunks, mut moved_copies) = (0, 0);
+    let changed = before != after;
+    for key in (0..*chunks).map(|number| format!("chunk-{number}")) {
+        let was = old.place(&key, *replicas);
+        if changed {
+            let is = new.place(&key, *replicas);
+            let arrived = is.iter().filter(|node| !was.contains(node)).count() as u64;
+            moved_copies += arrived;
+            moved_chunks += u64::from(arrived > 0);
+        }
     }
-    let show = |names: Vec<String>, loads: Vec<u64>| {
-        names.into_iter().zip(loads).map(|(node, copies)| Load { node, copies }).collect()
-    };
-    let changed = add + remove > 0;
-    let (fewer, more) = (nodes.min(nodes + add - remove), nodes.max(nodes + add - remove));
+    let (most, most_after) = (old.most, new.most);
+    let least = least_copies(&old, &new);
+    let (before_loads, after_loads) = (old.loads(), new.loads());
     Outcome {
-        chunks,
-        replicas,
-        before: show(before, loads),
-        after: changed.then(|| show(after, loads_after)),
-        moved_chunks: changed.then_some(moved),
-        moved_share: changed.then(|| moved as f64 / f64::from(chunks)),
-        ideal_share: changed.then(|| 1.0 - share_without(fewer, more, replicas)),
+        chunks: *chunks,
+        replicas: *replicas,
+        before: before_loads,
+        most_in_a_domain: most,
+        after: changed.then_some(after_loads),
+        most_in_a_domain_after: changed.then_some(most_after),
+        moved_chunks: changed.then_some(moved_chunks),
+        moved_share: changed.then(|| moved_chunks as f64 / f64::from(*chunks)),
+        ideal_share: ideal(before, after, *replicas).filter(|_| changed),
+        moved_copies: changed.then_some(moved_copies),
+        least_copies: changed.then_some(least),
     }
+}
+
+/// The loads of a layout, as chunks are placed.
+struct Tally<'a> {
+    nodes: &'a [Node],
+    sites: Vec<Site<'a>>,
+    copies: Vec<u64>,
+    most: u64,
+}
+
+impl<'a> Tally<'a> {
+    fn new(nodes: &'a [Node]) -> Self {
+        Self { nodes, sites: nodes.iter().map(Node::site).collect(), copies: vec![0; nodes.len()], most: 0 }
+    }
+
+    /// Places a chunk; the names of its nodes.
+    fn place(&mut self, key: &str, replicas: u32) -> Vec<&'a str> {
+        let wish = Wish { copies: replicas as usize, ..Wish::default() };
+        let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut names = Vec::new();
+        for ranked in place(key, wish, &self.sites).into_iter().take(replicas as usize) {
+            let site = &self.sites[ranked.site];
+            self.copies[ranked.site] += 1;
+            *domains.entry(if site.domain.is_empty() { site.name } else { site.domain }).or_default() += 1;
+            names.push(site.name);
+        }
+        self.most = domains.into_values().max().unwrap_or(0).max(self.most);
+        names
+    }
+
+    fn loads(self) -> Vec<Load> {
+        let load = |(node, copies): (&Node, u64)| Load {
+            node: node.name.clone(),
+            domain: node.domain.clone(),
+            weight: node.weight,
+            copies,
+        };
+        self.nodes.iter().zip(self.copies).map(load).collect()
+    }
+}
+
+/// What nodes have more afterwards than before.
+fn least_copies(old: &Tally, new: &Tally) -> u64 {
+    let had = |name: &str| old.nodes.iter().position(|node| node.name == name).map_or(0, |place| old.copies[place]);
+    new.nodes.iter().zip(&new.copies).map(|(node, copies)| copies.saturating_sub(had(&node.name))).sum()
+}
+
+/// The share of chunks that must move, where that is known: nodes that are all alike, of which some come or some go.
+fn ideal(before: &[Node], after: &[Node], replicas: u32) -> Option<f64> {
+    let alike = |node: &Node| node.domain.is_empty() && node.weight == before[0].weight;
+    let within = |few: &[Node], many: &[Node]| few.iter().all(|node| many.contains(node));
+    let plain = before.iter().chain(after).all(alike) && (within(before, after) || within(after, before));
+    let (fewer, more) = (before.len().min(after.len()) as u32, before.len().max(after.len()) as u32);
+    plain.then(|| 1.0 - share_without(fewer, more, replicas))
 }
 
 /// `C(fewer, r) / C(more, r)`: the share of chunks whose copies avoid the nodes that only one side has.
@@ -133,30 +193,44 @@ fn share_without(fewer: u32, more: u32, replicas: u32) -> f64 {
 
 fn table(outcome: &Outcome) -> String {
     let mut text = format!("{} chunks, {} copies of each\n", outcome.chunks, outcome.replicas);
-    lines(&mut text, outcome, &outcome.before);
+    lines(&mut text, outcome, &outcome.before, outcome.most_in_a_domain);
     if outcome.before.len() == outcome.replicas as usize {
         text += "every node has a copy of every chunk: placement has no choice\n";
     }
-    if let (Some(after), Some(moved), Some(share), Some(ideal)) =
-        (&outcome.after, outcome.moved_chunks, outcome.moved_share, outcome.ideal_share)
-    {
-        let _ = writeln!(text, "\nwith {} nodes instead of {}", after.len(), outcome.before.len());
-        lines(&mut text, outcome, after);
-        let (share, ideal) = (share * 100.0, ideal * 100.0);
-        let _ = writeln!(
-            text,
-            "{moved} chunks move a copy: {share:.2} %; no placement with equal loads moves fewer than {ideal:.2} %"
-        );
-    }
+    let (Some(after), Some(moved), Some(share)) = (&outcome.after, outcome.moved_chunks, outcome.moved_share) else {
+        return text;
+    };
+    let _ = writeln!(text, "\nwith {} nodes instead of {}", after.len(), outcome.before.len());
+    lines(&mut text, outcome, after, outcome.most_in_a_domain_after.unwrap_or(0));
+    let _ = write!(text, "{moved} chunks move a copy: {:.2} %", share * 100.0);
+    let _ = match outcome.ideal_share {
+        Some(ideal) => writeln!(text, "; no placement with equal loads moves fewer than {:.2} %", ideal * 100.0),
+        None => writeln!(text),
+    };
+    let (copies, least) = (outcome.moved_copies.unwrap_or(0), outcome.least_copies.unwrap_or(0));
+    let _ = writeln!(text, "{copies} copies move; {least} must, to come from those loads to these");
     text
 }
 
-fn lines(text: &mut String, outcome: &Outcome, loads: &[Load]) {
+fn lines(text: &mut String, outcome: &Outcome, loads: &[Load], most_in_a_domain: u64) {
     let most = loads.iter().map(|load| load.copies).max().unwrap_or(1).max(1);
+    let weights: u64 = loads.iter().map(|load| u64::from(load.weight)).sum();
+    let uneven = loads.iter().any(|load| load.weight != loads[0].weight);
+    let all = f64::from(outcome.chunks) * f64::from(outcome.replicas);
     for load in loads {
-        let share = load.copies as f64 / f64::from(outcome.chunks) / f64::from(outcome.replicas) * 100.0;
+        let share = load.copies as f64 / all * 100.0;
         let bar = "#".repeat((load.copies * 30 / most) as usize);
-        let _ = writeln!(text, "  {:<8} {:>9} {share:>6.2} %  {bar}", load.node, load.copies);
+        let _ = write!(text, "  {:<8} {:>9} {share:>6.2} %", load.node, load.copies);
+        if uneven {
+            let _ = write!(text, " of {:>6.2} % by weight", f64::from(load.weight) * 100.0 / weights as f64);
+        }
+        if !load.domain.is_empty() {
+            let _ = write!(text, "  {:<8}", load.domain);
+        }
+        let _ = writeln!(text, "  {bar}");
+    }
+    if loads.iter().any(|load| !load.domain.is_empty()) {
+        let _ = writeln!(text, "losing a domain takes at most {most_in_a_domain} copies of a chunk");
     }
 }
 
@@ -177,89 +251,28 @@ fn svg(outcome: &Outcome) -> String {
             let _ = writeln!(
                 text,
                 "<rect x=\"{x}\" y=\"{y}\" width=\"12\" height=\"{bar}\" fill=\"{color}\"><title>{}: {}</title></rect>",
-                load.node, load.copies
+                escaped(&load.node),
+                load.copies
             );
         }
     }
-    for nth in 0..count {
-        let _ = writeln!(text, "<text x=\"{}\" y=\"236\">dn{}</text>", 20 + nth * step, nth + 1);
+    let longer = if after.len() > outcome.before.len() { after } else { &outcome.before };
+    for (nth, load) in longer.iter().enumerate() {
+        let name = escaped(&load.node);
+        let _ = writeln!(text, "<text x=\"{}\" y=\"236\">{name}</text>", 20 + nth * step);
     }
-    if let (Some(share), Some(ideal)) = (outcome.moved_share, outcome.ideal_share) {
-        let (share, ideal) = (share * 100.0, ideal * 100.0);
-        let _ = writeln!(
-            text,
-            "<text x=\"20\" y=\"252\">{share:.2} % of the chunks move a copy (ideal {ideal:.2} %)</text>"
-        );
+    if let Some(share) = outcome.moved_share {
+        let ideal = outcome.ideal_share.map_or_else(String::new, |ideal| format!(" (ideal {:.2} %)", ideal * 100.0));
+        let share = share * 100.0;
+        let _ = writeln!(text, "<text x=\"20\" y=\"252\">{share:.2} % of the chunks move a copy{ideal}</text>");
     }
     text + "</svg>\n"
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn simulation(nodes: u32, chunks: u32, add: u32, remove: u32) -> Simulation {
-        Simulation { nodes, chunks, replicas: 3, add, remove }
-    }
-
-    /// The reference's numbers, which any implementation of the same placement must give.
-    #[test]
-    fn golden_vectors() {
-        // (nodes, add, remove, chunks, moved, copies before, copies after)
-        const FIVE: [u64; 5] = [5974, 5960, 6009, 6065, 5992];
-        const SIX: [u64; 6] = [4964, 4989, 5019, 5097, 5005, 4926];
-        const FOUR: [u64; 4] = [7458, 7506, 7486, 7550];
-        type Row = (u32, u32, u32, u32, u64, &'static [u64], &'static [u64]);
-        let table: [Row; 5] = [
-            (3, 1, 0, 10_000, 7550, &[10_000; 3], &FOUR),
-            (5, 1, 0, 10_000, 4926, &FIVE, &SIX),
-            (10, 0, 1, 10_000, 2911, &[], &[]),
-            (10, 1, 0, 10_000, 2740, &[], &[]),
-            (20, 5, 0, 50_000, 25_512, &[], &[]),
-        ];
-        assert_eq!(FIVE.iter().sum::<u64>(), 30_000);
-        for (nodes, add, remove, chunks, moved, before, after) in table {
-            let outcome = simulate(&simulation(nodes, chunks, add, remove));
-            assert_eq!(outcome.moved_chunks, Some(moved), "{nodes} +{add} -{remove}");
-            let copies = |loads: &[Load]| loads.iter().map(|load| load.copies).collect::<Vec<_>>();
-            if !before.is_empty() {
-                assert_eq!(copies(&outcome.before), before);
-                assert_eq!(copies(outcome.after.as_ref().unwrap()), after);
-            }
-        }
-    }
-
-    #[test]
-    fn what_must_move_at_least() {
-        let ideal = |nodes, add, remove| simulate(&simulation(nodes, 1, add, remove)).ideal_share.unwrap();
-        for (share, expected) in
-            [(ideal(3, 1, 0), 0.75), (ideal(5, 1, 0), 0.5), (ideal(10, 0, 1), 0.3), (ideal(20, 5, 0), 0.504_35)]
-        {
-            assert!((share - expected).abs() < 1e-4, "{share} is not {expected}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_simulated() {
-        for (wrong, says) in [
-            (simulation(0, 1, 0, 0), "1 to 1000 nodes"),
-            (simulation(2, 1, 0, 0), "the number of nodes"),
-            (simulation(5, 1, 1, 1), "one of them"),
-            (simulation(5, 1, 0, 3), "to be left"),
-            (simulation(5, 1, 0, 9), "to be left"),
-            (simulation(5, 0, 0, 0), "--chunks"),
-        ] {
-            let error = check(&wrong).unwrap_err().to_string();
-            assert!(error.contains(says), "{wrong:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn pictures() {
-        let outcome = simulate(&simulation(5, 1000, 1, 0));
-        assert!(table(&outcome).contains("with 6 nodes instead of 5"));
-        let drawing = svg(&outcome);
-        assert_eq!(drawing.matches("<rect ").count(), 11);
-        assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
-    }
+/// A name as text of a drawing.
+fn escaped(name: &str) -> String {
+    name.replace('&', "&amp;").replace('<', "&lt;")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use api::keys::{Rotation, UrlKeyInfo};
 use async_trait::async_trait;
 use domain::record::ObjectName;
 use domain::registry::NodeLabels;
-use meta::{Table, Tables, query};
+use meta::{Table, Tables, query, totals};
 
 use crate::members;
 use crate::service::{Coordinator, storage};
@@ -44,6 +44,7 @@ impl Admin for Coordinator {
     async fn meta_info(&self) -> Result<MetaInfo, AdminError> {
         let tables = self.core.read().await.map_err(unavailable)?;
         let count = |table| tables.count(table).map_err(storage).map_err(unavailable);
+        let totals = totals::totals(&tables).map_err(storage).map_err(unavailable)?;
         Ok(MetaInfo {
             buckets: count(Table::Buckets)?,
             objects: count(Table::Objects)?,
@@ -52,6 +53,9 @@ impl Admin for Coordinator {
             url_keys: count(Table::UrlKeys)?,
             leases: count(Table::Leases)?,
             file_bytes: self.core.group.status().file_bytes,
+            logical_bytes: totals.logical_bytes,
+            unique_bytes: totals.unique_bytes,
+            stored_bytes: totals.stored_bytes,
         })
     }
 

@@ -175,15 +175,15 @@ pub(crate) async fn ask_tokens(core: &Core, holders: &BTreeMap<NodeId, Vec<Chunk
 
 /// The mark pass: no reference may name what the counts call garbage.
 async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, ChunkId)]) -> Result<(), MetaError> {
-    let doomed: BTreeMap<ChunkId, LogPosition> = garbage.iter().map(|(since, _, id)| (*id, *since)).collect();
+    let doomed: BTreeSet<(ClassId, ChunkId)> = garbage.iter().map(|(_, class, id)| (*class, *id)).collect();
     let tables = core.read().await?;
     let mut next = None;
     loop {
         let (ids, resume) = query::mark_page(&tables, next.as_deref(), MARK_PAGE).map_err(storage)?;
-        let met: BTreeSet<_> = ids.into_iter().filter(|id| doomed.contains_key(id)).collect();
-        for id in met {
+        let met: BTreeSet<_> = ids.into_iter().filter(|id| doomed.contains(id)).collect();
+        for (class, id) in met {
             // Referenced again since the garbage was listed: then it is no garbage any more, and all is well.
-            let row = query::chunk(&tables, ClassId::default(), &id).map_err(storage)?;
+            let row = query::chunk(&tables, class, &id).map_err(storage)?;
             if row.is_none_or(|row| row.count == 0) {
                 return hold(core, id).await;
             }

@@ -55,7 +55,8 @@ impl Metadata for Coordinator {
         let body = query::body(&tables, row.body).map_err(storage)?;
         let body = body.ok_or_else(|| MetaError::Failed { reason: format!("{name} points at no body") })?;
         let first = query::extent(&tables, row.body, 0).map_err(storage)?.unwrap_or_default();
-        Ok(Found { index: tables.index(), version, row, extents: body.extents, first: locate(first) })
+        let (extents, class) = (body.extents, body.class);
+        Ok(Found { index: tables.index(), version, row, extents, class, first: locate(first) })
     }
 
     async fn extent(&self, body: LogPosition, extent: u32) -> Result<Vec<Located>, MetaError> {

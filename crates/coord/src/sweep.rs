@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use api::MetaError;
 use api::chunk_store::ChunkStore;
-use domain::{ChunkId, ClassId, NodeId, Token};
+use domain::{ChunkId, NodeId, Token};
 use meta::query;
 
 use crate::gc::{commit_barrier, delete, wait_for_floors};
@@ -45,12 +45,12 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), MetaError> {
     let barrier = commit_barrier(core).await?;
     wait_for_floors(core, barrier).await?;
     let tables = core.read().await?;
-    if query::cluster(&tables).map_err(storage)?.is_some_and(|row| row.hold_deletes.is_some()) {
+    let Some(cluster) = query::cluster(&tables).map_err(storage)?.filter(|row| row.hold_deletes.is_none()) else {
         return Ok(());
-    }
+    };
     let mut doomed = Vec::new();
     for ((node, id), token) in unknown {
-        if query::chunk(&tables, ClassId::default(), &id).map_err(storage)?.is_none() {
+        if query::chunk_in_classes(&tables, cluster.classes.len(), &id).map_err(storage)?.is_empty() {
             doomed.push((node, id, token));
         }
     }
@@ -72,9 +72,10 @@ async fn find_unknown(
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(*last);
         let tables = core.read().await?;
+        let classes = query::cluster(&tables).map_err(storage)?.map_or(0, |row| row.classes.len());
         let mut strangers = Vec::new();
         for id in page {
-            if query::chunk(&tables, ClassId::default(), &id).map_err(storage)?.is_none() {
+            if query::chunk_in_classes(&tables, classes, &id).map_err(storage)?.is_empty() {
                 strangers.push(id);
             }
         }

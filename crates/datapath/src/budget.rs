@@ -103,6 +103,17 @@ impl ByteBudget {
     }
 }
 
+impl Reservation {
+    /// Gives back all but `bytes`: less was needed than was reserved.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let spare = self.bytes.saturating_sub(bytes);
+        if spare > 0 {
+            self.bytes -= spare;
+            self.budget.give_back(spare);
+        }
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
@@ -150,6 +161,21 @@ mod tests {
         }
         drop(held);
         assert_eq!((budget.free(), budget.waiting()), (4, 0));
+    }
+
+    #[test]
+    fn what_was_not_needed_serves_others_at_once() {
+        let budget = ByteBudget::new(10);
+        let mut held = budget.more(8).unwrap();
+        let mut waiter = pin!(budget.first(5));
+        assert!(poll(waiter.as_mut()).is_pending());
+        held.shrink_to(9);
+        assert!(poll(waiter.as_mut()).is_pending());
+        held.shrink_to(5);
+        let Poll::Ready(_other) = poll(waiter.as_mut()) else { panic!("there is room now") };
+        assert_eq!(budget.free(), 0);
+        drop(held);
+        assert_eq!(budget.free(), 5);
     }
 
     #[test]

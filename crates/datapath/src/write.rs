@@ -1,18 +1,19 @@
 //! Writing a chunk: to all its nodes at once, done at a quorum, patient with the rest for a moment.
 //!
-//! Rendezvous order says where the chunk should be. Nodes that are known not to answer are passed over, one that
-//! fails is replaced by the next in order, and so is one that stays silent while the quorum is not met. At W durable
+//! Placement says where the chunk should be. Nodes that are known not to answer are passed over, one that
+//! fails is replaced by the next in order, from its own failure domain if that has another node, and so is one that stays silent while the quorum
+//! is not met. At W durable
 //! answers the chunk is written; the others get three times their usual put time, at most 50 ms, to be part of the same
 //! commit. What comes later is handed to the caller's sink, to be confirmed in a batch.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ChunkError, Stored, request_id};
 use bytes::Bytes;
 use domain::change::Written;
+use domain::placement::topology::{self, Wish};
 use domain::record::ChunkRef;
 use domain::view::NodeView;
 use domain::{ClassId, Incarnation, NodeId};
@@ -37,7 +38,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(1);
 pub struct WriteRequest {
     /// What it is.
     pub chunk: ChunkRef,
-    /// Storage class, for late answers.
+    /// Storage class: what kind of node it prefers.
     pub class: ClassId,
     /// Its bytes.
     pub bytes: Bytes,
@@ -101,7 +102,8 @@ impl Nodes {
     pub async fn write(&self, request: WriteRequest, late: &mpsc::Sender<LateAnswer>) -> Result<Written, WriteError> {
         let request = Arc::new(request);
         let view = self.view();
-        let mut writing = Writing::new(self, &request, view.order(&request.chunk.id));
+        let wish = Wish { class: request.class, copies: request.copies.into() };
+        let mut writing = Writing::new(self, &request, view.place(&request.chunk.id, wish));
         for _ in 0..request.copies {
             writing.start_next();
         }
@@ -115,32 +117,50 @@ impl Nodes {
     }
 }
 
+/// A node that was not asked yet.
+struct Candidate<'a> {
+    node: &'a NodeView,
+    peer: Arc<Peer>,
+    tier: u8,
+}
+
 /// One chunk on its way.
 struct Writing<'a> {
     nodes: &'a Nodes,
     request: &'a Arc<WriteRequest>,
-    candidates: VecDeque<(NodeId, Arc<Peer>)>,
+    candidates: Vec<Candidate<'a>>,
     sender: mpsc::Sender<Answer>,
     answers: mpsc::Receiver<Answer>,
     pending: Vec<(NodeId, Arc<Peer>)>,
+    /// The failure domains of those that have it or are being asked.
+    taken: Vec<(NodeId, &'a str)>,
     good: Vec<(NodeId, Incarnation)>,
     bad: Vec<(NodeId, ChunkError)>,
 }
 
 impl<'a> Writing<'a> {
-    fn new(nodes: &'a Nodes, request: &'a Arc<WriteRequest>, order: Vec<&NodeView>) -> Self {
-        let mut ranked: Vec<_> = order.into_iter().map(|node| (node, nodes.peer(node))).collect();
-        // Stable: nodes of equal doubt keep their rendezvous order, those not to be relied on come last.
-        ranked.sort_by_key(|(node, peer)| doubt(peer, node) >= 2);
-        let (sender, answers) = mpsc::channel(ranked.len().max(1));
-        let candidates = ranked.into_iter().map(|(node, peer)| (node.id, peer)).collect();
-        Self { nodes, request, candidates, sender, answers, pending: vec![], good: vec![], bad: vec![] }
+    fn new(nodes: &'a Nodes, request: &'a Arc<WriteRequest>, order: Vec<(&'a NodeView, bool)>) -> Self {
+        // A node of another class that answers is better than one of the class that does not.
+        let candidate = |(node, last_resort)| {
+            let peer = nodes.peer(node);
+            let tier = 2 * u8::from(doubt(&peer, node) >= 2) + u8::from(last_resort);
+            Candidate { node, peer, tier }
+        };
+        let candidates: Vec<_> = order.into_iter().map(candidate).collect();
+        let (sender, answers) = mpsc::channel(candidates.len().max(1));
+        let (pending, taken, good, bad) = (vec![], vec![], vec![], vec![]);
+        Self { nodes, request, candidates, sender, answers, pending, taken, good, bad }
     }
 
     /// Sends the chunk to the next candidate; false if there is none.
     fn start_next(&mut self) -> bool {
-        let Some((id, peer)) = self.candidates.pop_front() else { return false };
+        let taken: Vec<_> = self.taken.iter().map(|(_, domain)| *domain).collect();
+        let candidates = self.candidates.iter().map(|one| (one.tier, one.node.domain.as_str()));
+        let Some(place) = topology::next(candidates, &taken) else { return false };
+        let Candidate { node, peer, .. } = self.candidates.remove(place);
+        let id = node.id;
         self.pending.push((id, peer.clone()));
+        self.taken.push((id, &node.domain));
         let (request, sender, nodes) = (self.request.clone(), self.sender.clone(), self.nodes.clone());
         tokio::spawn(request_id::carry(async move {
             let answer = put(&nodes, &peer, &request).await;
@@ -156,6 +176,7 @@ impl<'a> Writing<'a> {
             Ok(incarnation) => self.good.push((id, incarnation)),
             Err(error) => {
                 tracing::debug!(node = %id, %error, "put failed");
+                self.taken.retain(|(node, _)| *node != id);
                 self.bad.push((id, error));
             }
         }

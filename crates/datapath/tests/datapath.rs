@@ -259,3 +259,37 @@ async fn answers_carry_the_incarnation_that_gave_them() {
         assert_eq!(incarnation, known[node.0 as usize]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_spread_over_racks_and_a_stand_in_comes_from_the_rack_that_lost() {
+    let cluster = Cluster::new(6).await;
+    let label = |racks: [&str; 6]| {
+        cluster.view.send_modify(|view| {
+            let nodes = &mut Arc::make_mut(view).nodes;
+            nodes.iter_mut().zip(racks).for_each(|(node, rack)| node.domain = rack.into());
+        });
+    };
+    label(["a", "a", "a", "b", "c", "b"]);
+    assert_eq!(holders(&cluster.write(3).await.unwrap()), [0, 3, 4]);
+    cluster.fault(3, Fault::Fail(ChunkError::Disk { reason: "broken".into() }));
+    assert_eq!(holders(&cluster.write(3).await.unwrap()), [0, 4, 5], "5 is the other node of rack b");
+    cluster.health(0, Health::Down);
+    assert_eq!(holders(&cluster.write(3).await.unwrap()), [1, 4, 5], "a rack is there as long as one of its nodes is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_is_preferred_and_others_stand_in() {
+    let cluster = Cluster::new(6).await;
+    cluster.view.send_modify(|view| {
+        Arc::make_mut(view).nodes.iter_mut().skip(2).for_each(|node| node.class = ClassId(1));
+    });
+    let write = async || {
+        let (bytes, hold) = (Bytes::from_static(BYTES), Arc::new(()));
+        let request = WriteRequest { chunk: chunk(), class: ClassId(1), bytes, copies: 3, quorum: 2, hold };
+        holders(&cluster.nodes.write(request, &cluster.late).await.unwrap())
+    };
+    assert_eq!(write().await, [2, 3, 4]);
+    cluster.fault(3, Fault::Fail(ChunkError::Disk { reason: "broken".into() }));
+    cluster.health(4, Health::Down);
+    assert_eq!(write().await, [0, 2, 5], "a node of another class that answers before one of the class that does not");
+}

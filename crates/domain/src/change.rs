@@ -242,6 +242,12 @@ pub enum Refusal {
         /// The chunk.
         chunk: ChunkId,
     },
+    /// The cluster knows no storage class of this number.
+    #[error("there is no storage class {}; label a node with a class to make one", class.0)]
+    NoSuchClass {
+        /// The number.
+        class: ClassId,
+    },
     /// More than one command may carry.
     #[error("{found} {what} in one request; at most {limit} are allowed")]
     TooMany {

@@ -2,9 +2,38 @@
 //!
 //! Fixed cutting: chunk *i* holds bytes [i·S, (i+1)·S), the last one what is left. Equal prefixes share
 //! chunks; one byte inserted at the front shifts every cut and shares nothing, which content-defined cutting
-//! (ADR-018) exists to mend. Cuts depend on the body alone, never on how it arrived.
+//! ([`crate::cdc`]) exists to mend. Either way cuts depend on the body alone, never on how it arrived.
 
 use std::ops::Range;
+
+/// How a body is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChunkMode {
+    /// Into pieces of one length.
+    #[default]
+    Fixed,
+    /// Where its content says, by [`crate::cdc::Profile::DEFAULT`].
+    ContentDefined,
+}
+
+impl ChunkMode {
+    /// The mode of this name, as settings and requests have it: `fixed` or `cdc`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "fixed" => Some(Self::Fixed),
+            "cdc" => Some(Self::ContentDefined),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::ContentDefined => "cdc",
+        }
+    }
+}
 
 /// The default size of a fixed chunk: 4 MiB.
 pub const DEFAULT_CHUNK_BYTES: u32 = 4 << 20;

@@ -9,10 +9,18 @@
 //! stripe's id as hex text, and the name is the one a node was registered under, which never changes, so a
 //! node that moves to another address keeps its chunks. Equal scores are ordered by name.
 //!
+//! [`weights`] gives nodes unequal shares, [`topology`] spreads copies over failure domains and storage classes; what places chunks is
+//! [`topology::place`], which is this order as long as nothing is labelled.
+//!
 //! Costs `n` hashes a lookup, less than it sounds below a few hundred nodes. Source: Thaler & Ravishankar,
 //! "Using Name-Based Mappings to Increase Hit Rates", IEEE/ACM ToN 6(1), 1998.
 
+pub mod topology;
+pub mod weights;
+
 use sha2::{Digest, Sha256};
+
+use crate::ClassId;
 
 /// How strongly `node` attracts `key`.
 pub fn score(key: &str, node: &str) -> u64 {

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::placement::topology::Site;
 use crate::registry::{Loss, Sweep};
 use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey};
 
@@ -173,6 +174,15 @@ pub struct NodeRow {
     pub added: LogPosition,
 }
 
+impl NodeRow {
+    /// The node as placement sees it; `None` if it takes no new chunks.
+    pub fn site(&self) -> Option<Site<'_>> {
+        let Self { name, domain, class, weight, .. } = self;
+        let takes = self.state == NodeState::In && self.incarnation.is_some();
+        takes.then_some(Site { name, domain, class: *class, weight: *weight })
+    }
+}
+
 /// A lease: a process's right to commit and to rely on what it read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRow {
@@ -207,6 +217,17 @@ pub struct ClusterRow {
     pub most_copies: u8,
     /// Raised by every change of a key: what whoever follows the keys waits to see pass.
     pub keys_revision: u64,
+}
+
+/// What the store holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalsRow {
+    /// The sizes of all objects.
+    pub logical_bytes: u64,
+    /// The sizes of all chunks that have a record, each once.
+    pub unique_bytes: u64,
+    /// The sizes of all copies that records name.
+    pub stored_bytes: u64,
 }
 
 /// Why a chunk has fewer good copies than wanted.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::placement;
+use crate::placement::topology::{self, Ranked, Site, Wish};
 use crate::record::{NodeRow, NodeState};
 use crate::{ChunkId, ClassId, Incarnation, NodeId};
 
@@ -48,6 +48,13 @@ impl NodeView {
         let NodeRow { name, addr, incarnation, state, domain, class, weight, .. } = row;
         Self { id, name, addr, incarnation, state, health, generation, domain, class, weight }
     }
+
+    /// The node as placement sees it; `None` if it takes no new chunks.
+    pub fn site(&self) -> Option<Site<'_>> {
+        let Self { name, domain, class, weight, .. } = self;
+        let takes = self.state == NodeState::In && self.incarnation.is_some();
+        takes.then_some(Site { name, domain, class: *class, weight: *weight })
+    }
 }
 
 /// The nodes of the cluster at one moment.
@@ -70,12 +77,24 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Nodes that may take `chunk`, best first: those that are *in* and stamped, in rendezvous order.
+    /// Nodes that may take `chunk`, best first: those that are *in* and stamped, as [`topology::place`] has it. With each, whether it is a last
+    /// resort only.
+    pub fn place(&self, chunk: &ChunkId, wish: Wish) -> Vec<(&NodeView, bool)> {
+        let (takers, sites): (Vec<_>, Vec<_>) =
+            self.nodes.iter().filter_map(|node| node.site().map(|site| (node, site))).unzip();
+        let place = |Ranked { site, last_resort }| (takers[site], last_resort);
+        topology::place(&chunk.to_hex(), wish, &sites).into_iter().map(place).collect()
+    }
+
+    /// [`Self::place`] for the default class.
     pub fn order(&self, chunk: &ChunkId) -> Vec<&NodeView> {
-        let takers: Vec<_> =
-            self.nodes.iter().filter(|node| node.state == NodeState::In && node.incarnation.is_some()).collect();
-        let names: Vec<_> = takers.iter().map(|node| node.name.as_str()).collect();
-        placement::order(&chunk.to_hex(), &names).into_iter().map(|i| takers[i]).collect()
+        self.place(chunk, Wish::default()).into_iter().map(|(node, _)| node).collect()
+    }
+
+    /// The id of a storage class, if the cluster knows one of that name.
+    pub fn class(&self, name: &str) -> Option<ClassId> {
+        let place = self.classes.iter().position(|class| class == name)?;
+        u8::try_from(place).ok().map(ClassId)
     }
 
     /// The node with this number.

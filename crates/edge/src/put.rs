@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::change::Written;
+use domain::chunking::ChunkMode;
 use domain::quorum;
 use domain::record::ObjectName;
 use domain::view::ClusterView;
@@ -81,8 +82,16 @@ fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutReq
         user_metadata: Vec::new(),
         when: conditional::precondition(headers).map_err(bad_argument)?,
         write_quorum: Some(write_quorum),
+        chunk_mode: chunk_mode(headers)?,
         make_bucket: true,
     })
+}
+
+/// How the request wants its body cut, if it says.
+fn chunk_mode(headers: &HeaderMap) -> Result<Option<ChunkMode>, Failure> {
+    let Some(wanted) = text(headers, routes::HEADER_CHUNK_MODE)? else { return Ok(None) };
+    let wrong = || bad_argument(format!("X-KVFS-Chunk-Mode: {wanted:?} is no way to cut; expected fixed or cdc"));
+    ChunkMode::parse(wanted.trim()).map(Some).ok_or_else(wrong)
 }
 
 fn render(edge: &Edge, name: &ObjectName, done: PutDone) -> Response {

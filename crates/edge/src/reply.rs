@@ -88,7 +88,7 @@ fn refusal_situation(refusal: &Refusal) -> Situation {
         Refusal::LeaseGone | Refusal::Forgotten { .. } | Refusal::BodyGone { .. } | Refusal::QuorumShort { .. } => {
             Situation::Unavailable
         }
-        Refusal::BodyDiffers { .. } | Refusal::ChunkDiffers { .. } => Situation::Internal,
+        Refusal::BodyDiffers { .. } | Refusal::ChunkDiffers { .. } | Refusal::NoSuchClass { .. } => Situation::Internal,
         Refusal::TooMany { .. } => Situation::Busy,
     }
 }

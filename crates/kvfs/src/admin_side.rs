@@ -49,6 +49,7 @@ pub async fn run(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Write)
         Verb::Meta { verb: MetaVerb::History } => cli::meta::history(to, output, out).await,
         Verb::Meta { verb: MetaVerb::Info } => cli::admin::meta_info(to, output, out).await,
         Verb::Status => cli::admin::status(to, output, out).await,
+        Verb::Stat { object: None } => cli::admin::totals(to, output, out).await,
         _ => bail!("this verb is not an operator's"),
     }
 }

@@ -155,10 +155,10 @@ is reported and not fetched.")]
         /// BUCKET or BUCKET/PREFIX; nothing lists buckets.
         target: Option<String>,
     },
-    /// Show what is known of an object.
+    /// Show what is known of an object; without one, what all of them hold and what sharing saves.
     Stat {
         /// BUCKET/KEY.
-        object: String,
+        object: Option<String>,
     },
     /// Remove an object.
     Rm {
@@ -242,31 +242,14 @@ is reported and not fetched.")]
         #[command(subcommand)]
         verb: ConfigVerb,
     },
-    /// Show where chunks would lie, and how many would move if nodes joined or left.
+    /// Show where chunks would lie, and how many would move if nodes joined, left or were labelled otherwise.
     #[command(after_help = "\
 Examples:
   kvfs placement-sim --nodes 5 --add 1
-  kvfs placement-sim --nodes 10 --remove 1 --svg > moves.svg")]
-    PlacementSim {
-        /// Nodes at first.
-        #[arg(long, default_value_t = 5)]
-        nodes: u32,
-        /// Chunks.
-        #[arg(long, default_value_t = 1000)]
-        chunks: u32,
-        /// Copies of each.
-        #[arg(long, default_value_t = 3)]
-        replicas: u32,
-        /// Nodes that join.
-        #[arg(long, default_value_t = 0)]
-        add: u32,
-        /// Nodes that leave.
-        #[arg(long, default_value_t = 0)]
-        remove: u32,
-        /// Draw it.
-        #[arg(long)]
-        svg: bool,
-    },
+  kvfs placement-sim --nodes 10 --remove 1 --svg > moves.svg
+  kvfs placement-sim --nodes 6 --racks 3 --weights 1,1,2 --change dn2=out
+  kvfs placement-sim --cluster --change node-2=weight:3,domain:rack1 --change node-4=domain:rack1")]
+    PlacementSim(SimFlags),
     /// Print the completions of a shell, to be put where it looks for them.
     #[command(after_help = "Example: kvfs completions bash > ~/.local/share/bash-completion/completions/kvfs")]
     Completions {
@@ -302,6 +285,41 @@ Examples:
     },
 }
 
+/// What `placement-sim` tries.
+#[derive(Args, Clone, Debug)]
+pub struct SimFlags {
+    /// Nodes at first.
+    #[arg(long, default_value_t = 5, conflicts_with = "cluster")]
+    pub nodes: u32,
+    /// Racks that they are dealt out to; 0 for none.
+    #[arg(long, default_value_t = 0, conflicts_with = "cluster")]
+    pub racks: u32,
+    /// Their weights, separated by commas; repeated if there are fewer than nodes.
+    #[arg(long, value_delimiter = ',', default_value = "1", conflicts_with = "cluster")]
+    pub weights: Vec<u32>,
+    /// The nodes of the running cluster at first, with their labels.
+    #[arg(long)]
+    pub cluster: bool,
+    /// Chunks.
+    #[arg(long, default_value_t = 1000)]
+    pub chunks: u32,
+    /// Copies of each; or shards of a stripe, which are spread alike.
+    #[arg(long, default_value_t = 3)]
+    pub replicas: u32,
+    /// Nodes that join.
+    #[arg(long, default_value_t = 0, conflicts_with = "cluster")]
+    pub add: u32,
+    /// Nodes that leave, the last ones.
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["cluster", "add"])]
+    pub remove: u32,
+    /// NAME=out, or NAME=weight:N,domain:NAME; a name that is not there joins. May come several times.
+    #[arg(long, value_name = "CHANGE")]
+    pub change: Vec<String>,
+    /// Draw it.
+    #[arg(long)]
+    pub svg: bool,
+}
+
 /// What can be measured.
 #[derive(Subcommand)]
 pub enum BenchVerb {
@@ -326,6 +344,72 @@ Examples:
         #[arg(long, default_value_t = 1_000)]
         chunks: u64,
     },
+    /// Erasure coding: encoding and rebuilding, on one core, with every kernel that this CPU has.
+    #[command(after_help = "\
+Speeds are of data (K x shard), the median of short runs that take turns; what each kernel made is compared with what the scalar one made.
+
+Example: kvfs bench erasure --shapes 4+2,10+4 --shard-bytes 65536,1048576 --output json")]
+    Erasure {
+        /// K+M, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "4+2,10+4")]
+        shapes: Vec<String>,
+        /// Lengths of a shard, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "65536,1048576")]
+        shard_bytes: Vec<usize>,
+        /// How long.
+        #[command(flatten)]
+        effort: EffortFlags,
+    },
+    /// Cutting bodies: where their content says, and every 4 MiB.
+    Chunking {
+        /// Length of the body.
+        #[arg(long, default_value_t = 64 << 20)]
+        body_bytes: usize,
+        /// How long.
+        #[command(flatten)]
+        effort: EffortFlags,
+    },
+    /// Deciding where chunks go.
+    Placement {
+        /// Sizes of cluster, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "3,10,100")]
+        nodes: Vec<usize>,
+        /// How long.
+        #[command(flatten)]
+        effort: EffortFlags,
+    },
+    /// Signing URLs and checking them.
+    Urlkey {
+        /// How long.
+        #[command(flatten)]
+        effort: EffortFlags,
+    },
+    /// The hashes that every byte goes through.
+    Hash {
+        /// Lengths, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "1024,65536,4194304")]
+        bytes: Vec<usize>,
+        /// How long.
+        #[command(flatten)]
+        effort: EffortFlags,
+    },
+}
+
+/// How long a bench measures.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct EffortFlags {
+    /// Runs of each row; their median counts.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Milliseconds of a run, on a core.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    run_ms: u32,
+}
+
+impl From<EffortFlags> for cli::bench::Effort {
+    fn from(flags: EffortFlags) -> Self {
+        Self { runs: flags.runs.into(), run_seconds: f64::from(flags.run_ms) / 1e3 }
+    }
 }
 
 /// Verbs about coordinators.
@@ -541,6 +625,10 @@ flags! {
         primary_url = "primary-url" as "EDGE_PRIMARY_URL",
         /// Let reads be stale by that much, to spare the coordinators: 5s, say [EDGE_COORD_LOOKUP_CACHE_TTL, default 0].
         coord_lookup_cache_ttl = "coord-lookup-cache-ttl" as "EDGE_COORD_LOOKUP_CACHE_TTL",
+        /// How bodies are cut: fixed, or cdc where the content says [EDGE_CHUNK_MODE, default fixed].
+        chunk_mode = "chunk-mode" as "EDGE_CHUNK_MODE",
+        /// The storage class whose nodes new objects prefer [EDGE_PLACEMENT_PREFER].
+        placement_prefer_class = "placement-prefer-class" as "EDGE_PLACEMENT_PREFER",
         /// Let everybody in without a signature: 1 or 0 [EDGE_SKIP_AUTH].
         skip_auth = "skip-auth" as "EDGE_SKIP_AUTH",
         /// Written with the address once it serves [EDGE_READY_FILE].

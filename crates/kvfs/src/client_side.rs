@@ -6,20 +6,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use api::{AdminError, Entropy};
+use api::{Admin, AdminError, Entropy};
 use bootstrap::settings::{Problem, Reader, Sources};
 use bootstrap::{SystemClock, SystemEntropy, durations};
+use cli::bench::{self, erasure::ErasureBench};
 use cli::bench_meta::MetaBench;
 use cli::buckets::Layout;
 use cli::copy::CopyOptions;
 use cli::objects::{PutOptions, SignRequest};
-use cli::placement_sim::{self, Picture, Simulation};
+use cli::placement_sim::{self, Picture, Simulation, layout};
 use cli::{ClientFile, Output, Target};
 use client::{Connector, Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
 use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{BenchVerb, CertsVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, Verb};
+use crate::args::{BenchVerb, CertsVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, SimFlags, Verb};
 use crate::home::{FIRST_KID, default_client_file};
 use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
@@ -33,10 +34,7 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
     let terminal = stdout.is_terminal();
     let mut out = std::io::BufWriter::new(stdout);
     let done = match verb {
-        Verb::PlacementSim { nodes, chunks, replicas, add, remove, svg } => {
-            let picture = if svg { Picture::Svg } else { Picture::Table };
-            placement_sim::run(&Simulation { nodes, chunks, replicas, add, remove }, picture, output, &mut out)
-        }
+        Verb::PlacementSim(flags) => simulate(&flags, reach, output, &mut out).await,
         Verb::Completions { shell } => manual::completions(shell, &mut out),
         Verb::Man { directory } => manual::pages(&directory, &mut out),
         Verb::Certs { verb: CertsVerb::Dev { directory, hosts } } => certs::dev(&directory, &hosts, output, &mut out),
@@ -64,9 +62,10 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         | Verb::Role
         | Verb::Inspect { .. }
         | Verb::Status
+        | Verb::Stat { object: None }
         | Verb::Coord { .. }
         | Verb::Meta { .. } => admin_side::run(verb, reach, output, &mut out).await,
-        Verb::Bench { verb } => bench(verb, reach, output, &mut out).await,
+        Verb::Bench { verb } => measure(verb, reach, output, &mut out).await,
         verb => use_objects(verb, reach, output, terminal, &mut out).await,
     };
     // A reader that has seen enough is no failure of ours.
@@ -107,7 +106,10 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
             let layout = if terminal { Layout::Table } else { Layout::Keys };
             cli::buckets::ls(&native, target.as_ref(), layout, output, out).await
         }
-        Verb::Stat { object } => cli::objects::stat(&native, &Target::object(&object)?, output, out).await,
+        Verb::Stat { object } => {
+            let object = object.unwrap_or_default();
+            cli::objects::stat(&native, &Target::object(&object)?, output, out).await
+        }
         Verb::Rm { object } => cli::objects::rm(&native, &Target::object(&object)?, output, out).await,
         Verb::Mb { bucket } => cli::buckets::mb(&native, &bucket, output, out).await,
         Verb::Rb { bucket } => cli::buckets::rb(&native, &bucket, output, out).await,
@@ -122,8 +124,36 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
     }
 }
 
-async fn bench(verb: BenchVerb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
-    let BenchVerb::Meta { concurrency, length, objects, chunks } = verb;
+async fn simulate(flags: &SimFlags, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
+    let made_up = |count| layout::made_up(count, flags.racks, &flags.weights);
+    let before = match flags.cluster {
+        true => layout::of_cluster(&admin(reach)?.status().await?.nodes),
+        false => made_up(flags.nodes),
+    };
+    let after = match flags.cluster {
+        true => before.clone(),
+        false => made_up(flags.nodes.saturating_add(flags.add).saturating_sub(flags.remove)),
+    };
+    let after = layout::changed(&after, &flags.change)?;
+    let picture = if flags.svg { Picture::Svg } else { Picture::Table };
+    let simulation = Simulation { before, after, chunks: flags.chunks, replicas: flags.replicas };
+    placement_sim::run(&simulation, picture, output, out)
+}
+
+async fn measure(verb: BenchVerb, reach: &Reach, output: Output, out: &mut dyn Write) -> Result<()> {
+    let (concurrency, length, objects, chunks) = match verb {
+        BenchVerb::Meta { concurrency, length, objects, chunks } => (concurrency, length, objects, chunks),
+        BenchVerb::Erasure { shapes, shard_bytes, effort } => {
+            let shapes = shapes.iter().map(|shape| bench::erasure::shape(shape)).collect::<Result<_>>()?;
+            return bench::erasure::run(&ErasureBench { shapes, shard_bytes, effort: effort.into() }, output, out);
+        }
+        BenchVerb::Chunking { body_bytes, effort } => {
+            return bench::chunking::run(body_bytes, effort.into(), output, out);
+        }
+        BenchVerb::Placement { nodes, effort } => return bench::placement::run(&nodes, effort.into(), output, out),
+        BenchVerb::Urlkey { effort } => return bench::urlkey::run(effort.into(), output, out),
+        BenchVerb::Hash { bytes, effort } => return bench::hash::run(&bytes, effort.into(), output, out),
+    };
     let length = durations::parse(&length).map_err(|error| anyhow!("--length {length:?}: {error}"))?;
     let entropy: &dyn Entropy = &SystemEntropy;
     let bench = MetaBench { concurrency, length, objects, chunks: chunks.max(1), run: entropy.u64() };

@@ -39,6 +39,11 @@ pub fn coordinator(metrics: &Metrics, admin: Arc<dyn Admin>) {
         gauge("kvfs_coord_leases", "Leases of gateways"),
         gauge("kvfs_coord_log_bytes", "Size of the log's files"),
     ];
+    let bytes = [
+        gauge("kvfs_logical_bytes", "Bytes of all objects"),
+        gauge("kvfs_unique_bytes", "Bytes of all chunks, each once however many objects share it"),
+        gauge("kvfs_stored_bytes", "Bytes of all copies on nodes"),
+    ];
     let state = [
         gauge("kvfs_degraded_chunks", "Chunks with fewer good copies than wanted"),
         gauge("kvfs_misplaced_chunks", "Chunks with copies where placement does not want them"),
@@ -51,9 +56,10 @@ pub fn coordinator(metrics: &Metrics, admin: Arc<dyn Admin>) {
         gauge("kvfs_coord_checkpointed_index", "Last log entry that the tables hold durably"),
     ];
     metrics.before_each_scrape(move || {
-        let (admin, rows, state) = (admin.clone(), rows.clone(), state.clone());
+        let (admin, rows, bytes, state) = (admin.clone(), rows.clone(), bytes.clone(), state.clone());
         async move {
             let info = admin.meta_info().await.ok();
+            set(&bytes, info.as_ref().map(|info| [info.logical_bytes, info.unique_bytes, info.stored_bytes]));
             set(
                 &rows,
                 info.map(|info| [info.objects, info.objects, info.buckets, info.chunks, info.leases, info.file_bytes]),

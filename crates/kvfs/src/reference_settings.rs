@@ -20,7 +20,6 @@ const POINTLESS: &[(&str, &str)] = &[
     ("EDGE_COORD_URLKEY_POLL_INTERVAL", "gateways follow the registry's keys by themselves"),
     ("EDGE_FOLLOWER_PULL_INTERVAL", "gateways keep no metadata to pull"),
     ("EDGE_S3_ACCESS_KEY", "the S3 front is not built"),
-    ("EDGE_PLACEMENT_PREFER", "classes of nodes are not built"),
 ];
 
 /// Warns of those that are set.

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use bootstrap::Secret;
 use bootstrap::server::is_loopback;
 use bootstrap::settings::{Problem, Reader, Resolved, Sources};
+use domain::chunking::ChunkMode;
 use domain::quorum;
 use http::HeaderValue;
 
@@ -349,14 +350,18 @@ fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
             "at least 33554432 bytes, two of the largest chunks",
         );
     }
-    if mode != "fixed" {
-        reader.problem(&format!("{role}_CHUNK_MODE"), &mode, "fixed; content-defined chunks are not built");
-    }
+    let chunk_mode = ChunkMode::parse(&mode).unwrap_or_else(|| {
+        reader.problem(&format!("{role}_CHUNK_MODE"), &mode, "fixed or cdc");
+        defaults.chunk_mode
+    });
+    let prefer = reader.optional(&format!("{role}_PLACEMENT_PREFER"));
     objects::Settings {
         holder: role.to_lowercase(),
         copies,
         write_quorum: if quorum == 0 { quorum::default_write(copies) } else { quorum },
         chunk_bytes: if chunk == 0 { domain::chunking::DEFAULT_CHUNK_BYTES } else { chunk },
+        chunk_mode,
+        prefer,
         budget_bytes: budget,
         ..defaults
     }

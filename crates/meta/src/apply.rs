@@ -2,12 +2,13 @@
 
 use domain::LogPosition;
 use domain::change::{Change, Outcome, Refusal, Session};
-use domain::record::{ClusterRow, LeaseRow};
+use domain::record::{ClusterRow, LeaseRow, TotalsRow};
 
 use crate::command::{Batch, Command, Reply};
 use crate::keys;
 use crate::machine::{self, Machine};
 use crate::tables::{StorageError, Table, TablesMut};
+use crate::totals;
 
 /// How many old replies one command forgets: more than it adds, so that they never pile up.
 const FORGET_REPLIES: usize = 16;
@@ -24,7 +25,10 @@ pub fn apply(tables: &mut dyn TablesMut, (term, index): (u64, u64), batch: &Batc
         return Ok(vec![refused; batch.commands.len()]);
     }
     let cluster: ClusterRow = machine::get(&*tables, Table::Cluster, keys::CLUSTER)?.unwrap_or_else(empty_cluster);
-    let mut machine = Machine { tables, at: LogPosition::new(index, 0), now_ms: batch.now_ms, cluster, nodes: None };
+    let known: Option<TotalsRow> = machine::get(&*tables, Table::Cluster, keys::TOTALS)?;
+    let totals = known.map_or_else(|| totals::count(&*tables), Ok)?;
+    let at = LogPosition::new(index, 0);
+    let mut machine = Machine { tables, at, now_ms: batch.now_ms, cluster, totals, nodes: None };
     if batch.ticks_ms >= machine.cluster.ticks_ms + TICK_GRAIN_MS {
         machine.cluster.ticks_ms = batch.ticks_ms;
         machine.put_cluster()?;
@@ -34,6 +38,10 @@ pub fn apply(tables: &mut dyn TablesMut, (term, index): (u64, u64), batch: &Batc
         let slot = u16::try_from(slot).map_err(|_| StorageError("an entry has more than 65,536 commands".into()))?;
         machine.at = LogPosition::new(index, slot);
         replies.push(machine.step(command)?);
+    }
+    if known.unwrap_or_default() != machine.totals {
+        let totals = machine.totals;
+        machine.put(Table::Cluster, keys::TOTALS, &totals)?;
     }
     Ok(replies)
 }

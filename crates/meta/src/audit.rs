@@ -10,6 +10,7 @@ use domain::{ChunkId, ClassId, LogPosition};
 use crate::keys;
 use crate::machine::{damaged_key, decode};
 use crate::tables::{StorageError, Table, Tables};
+use crate::totals;
 
 /// Everything about the tables that contradicts something else in them; empty if they are sound.
 pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
@@ -18,6 +19,10 @@ pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
     audit_uses(tables, &bodies, &mut problems)?;
     let references = audit_extents(tables, &bodies, &mut problems)?;
     audit_chunks(tables, &references, &mut problems)?;
+    let (said, found) = (totals::totals(tables)?, totals::count(tables)?);
+    if said != found {
+        problems.push(format!("the totals say {said:?} and are {found:?}"));
+    }
     Ok(problems)
 }
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use domain::change::{Refusal, Written};
-use domain::placement;
-use domain::record::{ChunkRef, ChunkRow, DegradedCause, DegradedRow, NodeState, Replica, ReplicaState};
+use domain::placement::topology::{self, Wish};
+use domain::record::{ChunkRef, ChunkRow, DegradedCause, DegradedRow, Replica, ReplicaState};
 use domain::{ChunkId, ClassId, Incarnation, NodeId};
 
 use crate::keys;
@@ -21,6 +21,10 @@ pub(crate) type Verdict<T> = Result<Result<T, Refusal>, StorageError>;
 impl Machine<'_> {
     /// Whether every chunk of `written` may be referenced: enough answers that count, and no contradiction to its record.
     pub fn check_written(&mut self, class: ClassId, written: &[Written]) -> Verdict<()> {
+        // A chunk of a class that nobody knows would be found by no search for its record.
+        if usize::from(class.0) >= self.cluster.classes.len() {
+            return Ok(Err(Refusal::NoSuchClass { class }));
+        }
         for write in written {
             let counted = self.counting(&write.answers)?.len() as u8;
             if counted < write.quorum.max(1) {
@@ -56,6 +60,9 @@ impl Machine<'_> {
         let known = self.chunk(class, &id)?;
         let fresh = known.is_none();
         let mut row = known.unwrap_or_else(|| new_row(&write.chunk, self.at));
+        if fresh {
+            self.count_unique(row.length.into())?;
+        }
         row.count += references;
         if let Some(since) = row.zero_at.take() {
             self.delete(Table::Garbage, &keys::garbage(since, class, &id))?;
@@ -134,6 +141,7 @@ impl Machine<'_> {
                 None => {
                     row.replicas.push(held);
                     self.count_copies(node, 1)?;
+                    self.count_stored(row.length.into())?;
                     changed = true;
                 }
             }
@@ -150,7 +158,7 @@ impl Machine<'_> {
         cause: DegradedCause,
         fresh: bool,
     ) -> Result<(), StorageError> {
-        let wanted = self.wanted(id, row.wanted)?;
+        let wanted = self.wanted(class, id, row.wanted)?;
         let held: Vec<_> = row.held().collect();
         let key = keys::chunk(class, id);
         match wanted.iter().all(|node| held.contains(node)) && wanted.len() >= usize::from(row.wanted) {
@@ -167,15 +175,12 @@ impl Machine<'_> {
     }
 
     /// Where `copies` of a chunk should be, by the present registry.
-    fn wanted(&mut self, id: &ChunkId, copies: u8) -> Result<Vec<NodeId>, StorageError> {
-        let takes = |(_, row): &&(NodeId, _)| {
-            let row: &domain::record::NodeRow = row;
-            row.state == NodeState::In && row.incarnation.is_some()
-        };
-        let takers: Vec<_> = self.nodes()?.iter().filter(takes).collect();
-        let names: Vec<_> = takers.iter().map(|(_, row)| row.name.as_str()).collect();
-        let order = placement::order(&id.to_hex(), &names);
-        Ok(order.into_iter().take(usize::from(copies)).map(|i| takers[i].0).collect())
+    fn wanted(&mut self, class: ClassId, id: &ChunkId, copies: u8) -> Result<Vec<NodeId>, StorageError> {
+        let copies = usize::from(copies);
+        let (takers, sites): (Vec<_>, Vec<_>) =
+            self.nodes()?.iter().filter_map(|(node, row)| row.site().map(|site| (*node, site))).unzip();
+        let order = topology::place(&id.to_hex(), Wish { class, copies }, &sites);
+        Ok(order.into_iter().take(copies).map(|ranked| takers[ranked.site]).collect())
     }
 }
 

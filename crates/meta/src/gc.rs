@@ -3,6 +3,9 @@
 //! A body in the trash gives its references back one extent at a time. A chunk whose count falls to 0 becomes garbage, dated by
 //! that place in the log. Its record is removed only when nothing can come to rely on it any more: the barrier has
 //! passed every lease's floor, and the count has not left 0 since the plan was made.
+//!
+//! The same bytes may be known in two storage classes, each with a record of its own; a node that both name keeps its copy when one of them is
+//! forgotten.
 
 use domain::record::{BodyRow, Extent, LeaseRow};
 use domain::{ChunkId, ClassId, LogPosition, NodeId};
@@ -10,6 +13,7 @@ use domain::{ChunkId, ClassId, LogPosition, NodeId};
 use crate::command::Reply;
 use crate::keys;
 use crate::machine::{self, Machine};
+use crate::query;
 use crate::tables::{StorageError, Table};
 
 /// The most chunks that one command forgets.
@@ -112,7 +116,19 @@ impl Machine<'_> {
         let nodes: Vec<_> = row.replicas.iter().map(|replica| replica.node).collect();
         for &node in &nodes {
             self.count_copies(node, -1)?;
+            self.count_stored(-i64::from(row.length))?;
         }
-        Ok(Some(nodes))
+        self.count_unique(-i64::from(row.length))?;
+        let elsewhere = self.placed_by_any_class(id)?;
+        Ok(Some(nodes.into_iter().filter(|node| !elsewhere.contains(node)).collect()))
+    }
+
+    /// The nodes that a record of whatever class names for these bytes.
+    fn placed_by_any_class(&self, id: &ChunkId) -> Result<Vec<NodeId>, StorageError> {
+        let mut nodes = Vec::new();
+        for row in query::chunk_in_classes(&*self.tables, self.cluster.classes.len(), id)? {
+            nodes.extend(row.replicas.iter().map(|replica| replica.node));
+        }
+        Ok(nodes)
     }
 }

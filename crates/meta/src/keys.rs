@@ -10,6 +10,9 @@ use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId};
 /// The key of the one cluster row.
 pub const CLUSTER: &[u8] = b"cluster";
 
+/// The key of the row of totals, beside it.
+pub const TOTALS: &[u8] = b"totals";
+
 /// A bucket: its name.
 pub fn bucket(name: &BucketName) -> Vec<u8> {
     name.as_str().as_bytes().to_vec()

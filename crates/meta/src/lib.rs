@@ -25,6 +25,7 @@ mod restore;
 mod secrets;
 mod stamps;
 pub mod tables;
+pub mod totals;
 
 pub use apply::apply;
 pub use command::{Batch, Command, Reply};

@@ -1,7 +1,7 @@
 //! The state machine's hands: typed rows of one transaction, at one place in the log.
 
 use domain::codec;
-use domain::record::{BodyRow, ChunkRow, ClusterRow, LeaseRow, NodeRow, ObjectName, ObjectRow};
+use domain::record::{BodyRow, ChunkRow, ClusterRow, LeaseRow, NodeRow, ObjectName, ObjectRow, TotalsRow};
 use domain::{ChunkId, ClassId, LogPosition, NodeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +59,8 @@ pub(crate) struct Machine<'a> {
     pub now_ms: u64,
     /// The cluster, as the entry found it or a command left it.
     pub cluster: ClusterRow,
+    /// What the store holds, as the entry found it or a command left it; written back at the entry's end.
+    pub totals: TotalsRow,
     /// The registry, read once an entry.
     pub nodes: Option<Vec<(NodeId, NodeRow)>>,
 }

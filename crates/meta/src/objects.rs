@@ -139,6 +139,7 @@ impl Machine<'_> {
             revision,
             created_ms: self.now_ms,
         };
+        self.count_logical(signed(*size))?;
         self.put(Table::Objects, &keys::object(name, self.at), &row)?;
         Ok(Ok(Outcome::Put { version: self.at, revision, created_ms: self.now_ms }))
     }
@@ -213,6 +214,7 @@ impl Machine<'_> {
     /// Takes a version away; a body without versions goes to the trash.
     fn drop_version(&mut self, name: &ObjectName, version: LogPosition, row: &ObjectRow) -> Result<(), StorageError> {
         self.delete(Table::Objects, &keys::object(name, version))?;
+        self.count_logical(-signed(row.size))?;
         let mut body =
             self.body(row.body)?.ok_or_else(|| StorageError(format!("body {} of {name} is missing", row.body)))?;
         body.uses = body.uses.saturating_sub(1);
@@ -235,6 +237,11 @@ impl Machine<'_> {
         let row = BucketRow { created_ms: self.now_ms, policy: StoragePolicy::Default };
         self.put(Table::Buckets, &keys::bucket(bucket), &row)
     }
+}
+
+/// Sizes are sums of lengths of chunks, of which no machine holds 2⁶³ bytes.
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 fn length_of(chunks: &[Written]) -> u64 {

@@ -38,6 +38,15 @@ pub fn chunk(tables: &dyn Tables, class: ClassId, id: &ChunkId) -> Result<Option
     get(tables, Table::Chunks, &keys::chunk(class, id))
 }
 
+/// The records of these bytes in the first `classes` storage classes: as many as the cluster knows. Costs a look-up a class.
+pub fn chunk_in_classes(tables: &dyn Tables, classes: usize, id: &ChunkId) -> Result<Vec<ChunkRow>, StorageError> {
+    let mut rows = Vec::new();
+    for class in (0..=u8::MAX).take(classes) {
+        rows.extend(chunk(tables, ClassId(class), id)?);
+    }
+    Ok(rows)
+}
+
 /// A chunk reference, and the nodes to read it from.
 pub type LocatedChunk = (ChunkRef, Vec<NodeId>);
 
@@ -173,19 +182,23 @@ pub fn chunk_page(
     Ok((rows.into_iter().map(parse).collect::<Result<_, _>>()?, next))
 }
 
-/// The references of at most `limit` extents after the row `after`: a page of a mark pass, and where the next begins.
+/// The references of at most `limit` extents after the row `after`, each with the class of its body: a page of a mark pass, and where the next
+/// begins.
+#[expect(clippy::type_complexity, reason = "a page: its rows, and where the next one begins")]
 pub fn mark_page(
     tables: &dyn Tables,
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<(Vec<ChunkId>, Option<Vec<u8>>), StorageError> {
+) -> Result<(Vec<(ClassId, ChunkId)>, Option<Vec<u8>>), StorageError> {
     let from = after.map_or_else(Vec::new, |key| [key, &[0]].concat());
     let rows = tables.scan(Table::Extents, &from, &[], limit)?;
     let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone())).flatten();
     let mut ids = Vec::new();
-    for (_, value) in &rows {
+    for (key, value) in &rows {
+        let id = key.get(..8).and_then(keys::parse_position).ok_or_else(|| damaged_key(Table::Extents))?;
+        let body = body(tables, id)?.ok_or_else(|| StorageError(format!("body {id} has an extent and no row")))?;
         let extent: Extent = decode(Table::Extents, value)?;
-        ids.extend(extent.chunks.iter().map(|chunk| chunk.id));
+        ids.extend(extent.chunks.iter().map(|chunk| (body.class, chunk.id)));
     }
     Ok((ids, next))
 }

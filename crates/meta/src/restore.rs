@@ -11,6 +11,7 @@ use domain::record::ClusterRow;
 use crate::keys;
 use crate::machine::{self, Machine};
 use crate::tables::{StorageError, Table, TablesMut};
+use crate::totals;
 
 /// What a restore did to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,8 @@ pub fn restore(tables: &mut dyn TablesMut, index: u64, reason: String) -> Result
     let unfounded =
         || StorageError("the backup is of a cluster that was never founded: there is nothing to restore".into());
     let cluster = cluster.filter(|row| row.cluster_id != 0).ok_or_else(unfounded)?;
-    let mut machine = Machine { tables, at: LogPosition::new(index, 0), now_ms: 0, cluster, nodes: None };
+    let totals = totals::totals(&*tables)?;
+    let mut machine = Machine { tables, at: LogPosition::new(index, 0), now_ms: 0, cluster, totals, nodes: None };
     let before = machine.tables.count(Table::Trash)?;
     let leases = machine.tables.scan(Table::Leases, &[], &[], usize::MAX)?;
     for (key, _) in &leases {

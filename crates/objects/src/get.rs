@@ -14,7 +14,7 @@ use api::request_id;
 use bytes::Bytes;
 use datapath::{Part, ReadError, Reservation};
 use domain::record::{ObjectName, ObjectRow};
-use domain::{LogPosition, chunking};
+use domain::{ClassId, LogPosition, chunking};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -128,6 +128,7 @@ impl ObjectReader {
             name: self.request.name,
             version: self.found.version,
             body: self.found.row.body,
+            class: self.found.class,
             read_quorum: self.request.read_quorum,
             floor: tokio::sync::Mutex::new((self.work, Instant::now())),
             request_id: request_id::current(),
@@ -252,6 +253,7 @@ struct Source {
     name: ObjectName,
     version: LogPosition,
     body: LogPosition,
+    class: ClassId,
     read_quorum: u8,
     /// What keeps the bytes from being deleted, and since when.
     floor: tokio::sync::Mutex<(Work, Instant)>,
@@ -320,7 +322,7 @@ impl Source {
             }
         };
         for copy in bad {
-            let report = BadReport { class: self.objects.class(), chunk: chunk.chunk.id, copy };
+            let report = BadReport { class: self.class, chunk: chunk.chunk.id, copy };
             // A full queue loses the report; the next reader or audit finds the copy again.
             self.objects.inner.bad.try_send(report).ok();
         }

@@ -15,11 +15,13 @@ use api::pace::{self, Pace};
 use api::request_id;
 use bytes::{Bytes, BytesMut};
 use datapath::{ByteBudget, Hold, Reservation, WriteError, WriteRequest};
+use domain::cdc::{Cutter, Profile};
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
+use domain::chunking::ChunkMode;
 use domain::etag::EtagHasher;
 use domain::id::CrcStream;
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
-use domain::{ChunkId, LogPosition};
+use domain::{ChunkId, ClassId, LogPosition};
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -53,6 +55,8 @@ pub struct PutRequest {
     pub when: Precondition,
     /// Durable copies before the answer, if not the configured number.
     pub write_quorum: Option<u8>,
+    /// How the body is cut, if not as configured.
+    pub chunk_mode: Option<ChunkMode>,
     /// Whether a missing bucket is made.
     pub make_bucket: bool,
 }
@@ -91,6 +95,9 @@ impl Objects {
 struct Upload<'a> {
     objects: &'a Objects,
     work: Arc<Work>,
+    /// Chosen once: what is put under it must be committed under it, though the cluster may learn a class meanwhile.
+    class: ClassId,
+    chunk_mode: ChunkMode,
     quorum: u8,
     announced: Option<u64>,
     received: u64,
@@ -107,6 +114,8 @@ impl<'a> Upload<'a> {
         Ok(Self {
             objects,
             work: Arc::new(objects.begin()?),
+            class: objects.class(),
+            chunk_mode: request.chunk_mode.unwrap_or(objects.settings().chunk_mode),
             quorum,
             announced: request.length,
             received: 0,
@@ -124,9 +133,14 @@ impl<'a> Upload<'a> {
         E: Into<BodyError>,
     {
         let mut body = Incoming::new(body, self.objects.settings().patience, self.objects.inner.budget.clone());
+        body.cutter = match self.chunk_mode {
+            ChunkMode::Fixed => None,
+            ChunkMode::ContentDefined => Some(Cutter::new(Profile::DEFAULT)),
+        };
         while self.announced != Some(self.received) {
-            let room = self.room().await?;
+            let mut room = self.room().await?;
             let Some((chunk, bytes)) = body.next_chunk(room.bytes, &mut self.etag).await? else { break };
+            room.reservation.shrink_to(bytes.len());
             self.received += u64::from(chunk.length);
             if self.received > MAX_OBJECT_BYTES {
                 return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
@@ -142,11 +156,15 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Room for the next chunk, before its first byte is read: at once beside one in flight, else in turn.
+    /// Room for the longest that the next chunk can be, before its first byte is read: at once beside one in flight, else in turn.
     async fn room(&mut self) -> Result<Room, ObjectError> {
         let settings = self.objects.settings();
         let left = self.announced.map_or(u64::MAX, |all| all.saturating_sub(self.received));
-        let bytes = left.min(u64::from(settings.chunk_bytes)) as usize;
+        let longest = match self.chunk_mode {
+            ChunkMode::Fixed => settings.chunk_bytes,
+            ChunkMode::ContentDefined => Profile::DEFAULT.max(),
+        };
+        let bytes = left.min(u64::from(longest)) as usize;
         let budget = &self.objects.inner.budget;
         while !self.flying.is_empty() {
             if self.flying.len() < IN_FLIGHT
@@ -167,8 +185,7 @@ impl<'a> Upload<'a> {
         // A hold of its own: a late answer must keep its floor even when this upload has moved on.
         let hold: Hold = Arc::new((reservation, self.objects.begin()?));
         let copies = self.objects.settings().copies;
-        let class = self.objects.class();
-        let request = WriteRequest { chunk, class, bytes, copies, quorum: self.quorum, hold };
+        let request = WriteRequest { chunk, class: self.class, bytes, copies, quorum: self.quorum, hold };
         let (nodes, late) = (self.objects.inner.nodes.clone(), self.objects.inner.late.clone());
         self.flying.push_back(tokio::spawn(request_id::carry(async move { nodes.write(request, &late).await })));
         Ok(())
@@ -205,8 +222,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn begin_body(&mut self) -> Result<LogPosition, ObjectError> {
-        let class = self.objects.class();
-        match self.objects.change(&self.work, Change::BeginBody { class }).await? {
+        match self.objects.change(&self.work, Change::BeginBody { class: self.class }).await? {
             Outcome::Body(body) => {
                 self.body = Some((body, 0));
                 Ok(body)
@@ -227,7 +243,7 @@ impl<'a> Upload<'a> {
             make_bucket: request.make_bucket,
             when: request.when.clone(),
             body,
-            class: self.objects.class(),
+            class: self.class,
             size: self.received,
             etag: etag.clone(),
             content_type: request.content_type.clone(),
@@ -267,22 +283,26 @@ struct Room {
 struct Incoming<S> {
     body: S,
     spare: Bytes,
+    /// Where to cut before a chunk has the length that was asked for.
+    cutter: Option<Cutter>,
     pace: Pace,
     budget: ByteBudget,
 }
 
 impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S> {
     fn new(body: S, patience: Duration, budget: ByteBudget) -> Self {
-        Self { body, spare: Bytes::new(), pace: Pace::over(patience), budget }
+        Self { body, spare: Bytes::new(), cutter: None, pace: Pace::over(patience), budget }
     }
 
-    /// The next chunk: `bytes` long unless the body ends before; `None` at its end.
+    /// The next chunk: `bytes` long unless the body ends or its content says so before; `None` at its end.
     async fn next_chunk(
         &mut self,
         bytes: usize,
         etag: &mut EtagHasher,
     ) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
-        let mut gathered = Gathered::new(bytes);
+        // Content seldom lets a chunk grow to the longest it may be: memory follows as it does.
+        let at_first = self.cutter.as_ref().map_or(bytes, |_| bytes.min(Profile::DEFAULT.min() as usize));
+        let mut gathered = Gathered::new(bytes, at_first);
         while gathered.missing() > 0 {
             if self.spare.is_empty() {
                 match self.next_frame().await? {
@@ -290,8 +310,12 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S>
                     None => break,
                 }
             }
-            let take = self.spare.len().min(gathered.missing());
-            gathered.add(self.spare.split_to(take));
+            let offered = self.spare.len().min(gathered.missing());
+            let cut = self.cutter.as_mut().and_then(|cutter| cutter.feed(&self.spare[..offered]));
+            gathered.add(self.spare.split_to(cut.unwrap_or(offered)));
+            if cut.is_some() {
+                break;
+            }
         }
         Ok(gathered.finish().inspect(|(chunk, _)| etag.add(&chunk.id)))
     }
@@ -329,6 +353,7 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S>
 /// One chunk being received: hashed as it grows.
 struct Gathered {
     wanted: usize,
+    at_first: usize,
     one: Bytes,
     many: BytesMut,
     length: usize,
@@ -337,9 +362,10 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(wanted: usize) -> Self {
+    /// For at most `wanted` bytes, with memory for `at_first` of them.
+    fn new(wanted: usize, at_first: usize) -> Self {
         let (sha, crc) = (Sha256::new(), CrcStream::new());
-        Self { wanted, one: Bytes::new(), many: BytesMut::new(), length: 0, sha, crc }
+        Self { wanted, at_first, one: Bytes::new(), many: BytesMut::new(), length: 0, sha, crc }
     }
 
     fn missing(&self) -> usize {
@@ -355,7 +381,7 @@ impl Gathered {
             return;
         }
         if self.many.capacity() == 0 {
-            self.many.reserve(self.wanted);
+            self.many.reserve(self.at_first);
             self.many.extend_from_slice(&std::mem::take(&mut self.one));
         }
         self.many.extend_from_slice(&frame);
@@ -365,10 +391,20 @@ impl Gathered {
         if self.length == 0 {
             return None;
         }
-        let bytes = if self.many.is_empty() { self.one } else { self.many.freeze() };
+        let bytes = if self.many.is_empty() { self.one } else { fitting(self.many) };
         let chunk = ChunkRef { id: ChunkId::from_digest(self.sha), length: self.length as u32, crc: self.crc.finish() };
         Some((chunk, bytes))
     }
+}
+
+/// `bytes` without the memory that was kept for more: what is held must be what is counted.
+fn fitting(bytes: BytesMut) -> Bytes {
+    if bytes.len() == bytes.capacity() {
+        return bytes.freeze();
+    }
+    let mut bytes = Vec::from(bytes);
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 #[cfg(test)]
@@ -394,6 +430,32 @@ mod tests {
         }
         drop(held);
         Ok(found)
+    }
+
+    #[tokio::test]
+    async fn content_is_cut_the_same_however_it_arrives() {
+        let mut x = 7_u64;
+        let mut random = || {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (x >> 56) as u8
+        };
+        let body: Vec<u8> = (0..9 << 20).map(|_| random()).collect();
+        let expected: Vec<_> = domain::cdc::cuts(&body, Profile::DEFAULT).map(|cut| ChunkId::of(&body[cut])).collect();
+        assert!(expected.len() > 1, "the body has a cut");
+        for frame in [1000, 65_536, body.len()] {
+            let frames = body.chunks(frame).map(|frame| Ok::<_, String>(Bytes::copy_from_slice(frame)));
+            let frames = futures_util::stream::iter(frames);
+            let mut incoming = Incoming::new(frames, Duration::from_secs(30), ByteBudget::new(1));
+            incoming.cutter = Some(Cutter::new(Profile::DEFAULT));
+            let mut found = Vec::new();
+            while let Some((chunk, bytes)) =
+                incoming.next_chunk(Profile::DEFAULT.max() as usize, &mut EtagHasher::default()).await.unwrap()
+            {
+                assert!(chunk.id.names(&bytes) && chunk.length as usize == bytes.len());
+                found.push(chunk.id);
+            }
+            assert_eq!(found, expected, "frames of {frame} bytes");
+        }
     }
 
     #[tokio::test(start_paused = true)]

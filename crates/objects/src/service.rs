@@ -8,6 +8,7 @@ use api::metadata::{ListPage, ListQuery};
 use api::{MetaError, Metadata, pace};
 use datapath::{ByteBudget, Connect, LateAnswer, Nodes};
 use domain::change::{Change, Outcome, Precondition, Refusal};
+use domain::chunking::ChunkMode;
 use domain::record::{BucketRow, ObjectName};
 use domain::view::{ClusterView, Health, NodeView};
 use domain::{BucketName, ClassId, quorum};
@@ -39,6 +40,10 @@ pub struct Settings {
     pub write_quorum: u8,
     /// Length of a fixed chunk, in bytes.
     pub chunk_bytes: u32,
+    /// How bodies are cut, where the request does not say.
+    pub chunk_mode: ChunkMode,
+    /// The storage class whose nodes new objects prefer, by name.
+    pub prefer: Option<String>,
     /// Payload bytes held at once, in all requests together.
     pub budget_bytes: usize,
     /// The deadline of a lookup or commit, retries included.
@@ -58,6 +63,8 @@ impl Default for Settings {
             copies: 3,
             write_quorum: quorum::default_write(3),
             chunk_bytes: domain::chunking::DEFAULT_CHUNK_BYTES,
+            chunk_mode: ChunkMode::Fixed,
+            prefer: None,
             budget_bytes: 256 << 20,
             deadline: Duration::from_secs(10),
             patience: Duration::from_secs(30),
@@ -248,8 +255,9 @@ impl Objects {
         }
     }
 
-    /// The storage class of new objects.
+    /// The storage class of new objects: the preferred one, if the cluster knows it.
     pub(crate) fn class(&self) -> ClassId {
-        ClassId::default()
+        let preferred = self.inner.settings.prefer.as_deref();
+        preferred.and_then(|class| self.inner.view.borrow().class(class)).unwrap_or_default()
     }
 }

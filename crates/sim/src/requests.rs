@@ -223,6 +223,7 @@ impl Put {
             user_metadata: Vec::new(),
             when: self.when.clone(),
             write_quorum: None,
+            chunk_mode: None,
             make_bucket: true,
         };
         match objects.put(request, Box::pin(self.body())).await {

@@ -2,6 +2,7 @@
 
 mod backups;
 mod command_line;
+mod cutting;
 mod demos;
 mod group;
 mod native_api;

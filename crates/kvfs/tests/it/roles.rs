@@ -131,8 +131,8 @@ fn a_role_that_strangers_could_reach_wants_a_secret() {
     }
     let (code, text) = start("dn", &[("DN_ID", "a"), ("DN_DATA_DIR", "a"), ("KVFS_CLUSTER_SECRET", "short")]);
     assert!(code == Some(2) && text.contains("16 bytes") && !text.contains("short\""), "{text}");
-    let (code, text) = start("edge", &[("EDGE_CHUNK_MODE", "cdc"), ("EDGE_TLS_CERT", "x.pem")]);
-    assert!(code == Some(2) && text.contains("not built"), "{text}");
+    let (code, text) = start("edge", &[("EDGE_CHUNK_MODE", "rabin"), ("EDGE_TLS_CERT", "x.pem")]);
+    assert!(code == Some(2) && text.contains("fixed or cdc") && text.contains("EDGE_TLS"), "{text}");
 }
 
 /// A put through a gateway, with the caller's own id: the gateway, the coordinator and the nodes all log it.

@@ -18,6 +18,7 @@ async fn put(objects: &Objects, key: &[u8], bytes: &[u8]) {
         user_metadata: vec![],
         when: Default::default(),
         write_quorum: None,
+        chunk_mode: None,
         make_bucket: true,
     };
     let body = futures_util::stream::iter([Ok::<_, String>(Bytes::copy_from_slice(bytes))]);

@@ -19,7 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("datapath", &["api", "erasure"]),
     ("objects", &["datapath"]),
     ("consensus", &["meta", "api"]),
-    ("cli", &["client"]),
+    ("cli", &["client", "erasure"]),
     ("demos", &["cli"]),
     ("bootstrap", &["api"]),
     // Processes.

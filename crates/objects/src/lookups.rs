@@ -147,7 +147,7 @@ mod tests {
             revision: 1,
             created_ms: 0,
         };
-        Found { index: version, version: at, row, first: Vec::new(), extents: 1 }
+        Found { index: version, version: at, row, first: Vec::new(), extents: 1, class: domain::ClassId::default() }
     }
 
     #[tokio::test(start_paused = true)]

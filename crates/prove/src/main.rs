@@ -8,6 +8,7 @@ mod content;
 mod issue02;
 mod issue03;
 mod issue04;
+mod issue05;
 mod report;
 
 use std::process::ExitCode;
@@ -31,8 +32,9 @@ fn main() -> ExitCode {
         "02" | "2" => issue02::prove(&mut report),
         "03" | "3" => issue03::prove(&mut report),
         "04" | "4" => issue04::prove(&mut report),
+        "05" | "5" => issue05::prove(&mut report),
         other => {
-            eprintln!("error: nothing is to be proved for {other:?}; expected 02, 03 or 04");
+            eprintln!("error: nothing is to be proved for {other:?}; expected 02 to 05");
             return ExitCode::from(2);
         }
     }

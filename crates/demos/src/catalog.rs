@@ -14,6 +14,8 @@ const SCRIPTS: &[(&str, &str)] = scripts![
     "signed-urls-expire",
     "a-new-node-takes-its-share",
     "objects-are-cut-into-chunks",
+    "content-says-where-to-cut",
+    "any-rack-may-be-lost",
     "memory-does-not-grow-with-object-size",
     "a-group-elects-and-forgets-nothing",
     "without-a-majority-nothing-is-promised",

@@ -25,11 +25,26 @@ pub enum Content {
         /// After how many bytes they repeat.
         period: u64,
     },
+    /// Other content, with bytes in front of it.
+    Shifted {
+        /// By how many.
+        by: u64,
+        /// What comes behind them.
+        rest: Box<Content>,
+    },
 }
 
 impl Content {
-    /// What `text=`, or `size=`, `seed=` and `period=` ask for.
+    /// What `text=`, or `size=`, `seed=` and `period=` ask for, with `in-front=` bytes before it.
     pub fn of(words: &Words) -> Result<Self, String> {
+        let rest = Self::unshifted(words)?;
+        match words.number("in-front", 0)? {
+            0 => Ok(rest),
+            by => Ok(Content::Shifted { by, rest: Box::new(rest) }),
+        }
+    }
+
+    fn unshifted(words: &Words) -> Result<Self, String> {
         if let Some(text) = words.get("text") {
             return Ok(Content::Text(text.to_string()));
         }
@@ -42,6 +57,7 @@ impl Content {
         match self {
             Content::Text(text) => text.len() as u64,
             Content::Seeded { size, .. } => *size,
+            Content::Shifted { by, rest } => by + rest.size(),
         }
     }
 
@@ -50,6 +66,10 @@ impl Content {
         let end = self.size().min(at.saturating_add(most));
         match self {
             Content::Text(text) => Bytes::copy_from_slice(&text.as_bytes()[at as usize..end as usize]),
+            Content::Shifted { by, rest } => {
+                let front = vec![0xAA; (end.min(*by).saturating_sub(at)) as usize];
+                [&front[..], &rest.part(at.saturating_sub(*by), end.saturating_sub(at.max(*by)))].concat().into()
+            }
             Content::Seeded { seed, period, .. } => {
                 let mut bytes = Vec::with_capacity((end - at) as usize + 8);
                 let mut place = at;
@@ -108,7 +128,12 @@ mod tests {
 
     #[test]
     fn parts_are_parts_of_the_whole() {
-        for line in ["put a size=1000 seed=3", "put a size=1000 seed=3 period=100", "put a size=999 period=77"] {
+        for line in [
+            "put a size=1000 seed=3",
+            "put a size=1000 seed=3 period=100",
+            "put a size=999 period=77",
+            "put a size=990 in-front=10",
+        ] {
             let content = content(line);
             let whole = content.part(0, u64::MAX);
             assert_eq!(whole.len() as u64, content.size(), "{line}");

@@ -68,6 +68,34 @@ impl Stage {
         Ok(stored.chunks.iter().map(|chunk| chunk.replicas.len() as u64).min().unwrap_or(0))
     }
 
+    /// `shared A B` and `own A B`: of B's chunks, how many A has too, and how many it has not.
+    pub(crate) fn in_both(&self, words: &Words) -> Result<(u64, u64), DemoError> {
+        let ids = |object: &str| -> Result<BTreeSet<String>, DemoError> {
+            Ok(self.object(object)?.chunks.iter().map(|chunk| chunk.chunk_id.clone()).collect())
+        };
+        let (a, b) = (ids(words.word(1)?)?, ids(words.word(2)?)?);
+        Ok((b.intersection(&a).count() as u64, b.difference(&a).count() as u64))
+    }
+
+    /// `domains PREFIX`: of all chunks of the objects that begin so, the fewest failure domains that one had copies in when it was acknowledged.
+    pub(crate) fn domains(&mut self, words: &Words) -> Result<u64, DemoError> {
+        let prefix = words.word(1)?;
+        let of_prefix = self.objects.iter().filter(|(name, _)| name.starts_with(prefix));
+        let replicas: Vec<_> =
+            of_prefix.flat_map(|(_, stored)| &stored.chunks).map(|chunk| chunk.replicas.clone()).collect();
+        let mut fewest = u64::MAX;
+        for addresses in replicas {
+            let mut domains = BTreeSet::new();
+            for address in addresses {
+                let who = self.who_listens_at(&address)?;
+                let known = self.registry.iter().find(|node| node.who == who);
+                domains.insert(known.map_or(String::new(), |node| node.domain.clone()));
+            }
+            fewest = fewest.min(domains.len() as u64);
+        }
+        Ok(fewest)
+    }
+
     /// `chunk-sizes OBJECT`: how many chunks of which size, in order.
     pub(crate) fn chunk_sizes(&self, words: &Words) -> Result<String, DemoError> {
         let stored = self.object(words.word(1)?)?;

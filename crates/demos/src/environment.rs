@@ -21,6 +21,7 @@ const OF_GATEWAYS: &[(&str, &str)] = &[
     ("copies", "REPLICAS"),
     ("write-quorum", "QUORUM_WRITE"),
     ("chunk-size", "CHUNK_SIZE"),
+    ("chunk-mode", "CHUNK_MODE"),
     ("body-budget", "BODY_BUDGET"),
     ("skip-auth", "SKIP_AUTH"),
 ];

@@ -158,7 +158,10 @@ impl Stage {
             weight: weight.map_err(|_| DemoError::usage("`weight=` is no number"))?,
         };
         match self.cluster.admin()?.label_node(&address, &labels).await {
-            Ok(node) => Ok(format!("class {:?}, domain {:?}, weight {}", node.class, node.domain, node.weight)),
+            Ok(node) => {
+                self.learn_registry().await?;
+                Ok(format!("class {:?}, domain {:?}, weight {}", node.class, node.domain, node.weight))
+            }
             Err(error) => self.refusal(error),
         }
     }

@@ -23,6 +23,22 @@ pub fn order<'a>(key: &str, nodes: &[&'a str]) -> Vec<&'a str> {
     scored.into_iter().map(|(_, node)| node).collect()
 }
 
+/// The places of an order, given the failure domain of each, dealt out in rounds: each round goes through the order and takes the first of
+/// every domain that is left. A node without a domain is one of its own.
+pub fn dealt(domains: &[&str]) -> Vec<usize> {
+    let (mut left, mut dealt): (Vec<usize>, Vec<usize>) = ((0..domains.len()).collect(), Vec::new());
+    while !left.is_empty() {
+        let mut taken = BTreeSet::new();
+        let (round, later) = left.into_iter().partition(|place| {
+            let domain = domains[*place];
+            domain.is_empty() && dealt.is_empty() || !domain.is_empty() && taken.insert(domain)
+        });
+        dealt.extend::<Vec<usize>>(round);
+        left = later;
+    }
+    dealt
+}
+
 /// What a change of the node list does to keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shift {
@@ -76,6 +92,13 @@ mod tests {
         assert!(short(HELLO, &nodes[..4]).starts_with("dn2 dn3 dn4"));
         assert_eq!(short(HELLO, &nodes), "dn2 dn5 dn3 dn4 dn1 dn6");
         assert!(short(&hash("kvfs"), &nodes).starts_with("dn1 dn5 dn4"));
+    }
+
+    #[test]
+    fn rounds() {
+        assert_eq!(dealt(&["a", "a", "b", "a", "c", "b"]), [0, 2, 4, 1, 5, 3]);
+        assert_eq!(dealt(&["", "a", "", "a", ""]), [0, 1, 2, 4, 3]);
+        assert_eq!(dealt(&[""; 3]), [0, 1, 2]);
     }
 
     #[test]

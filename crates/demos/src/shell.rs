@@ -68,7 +68,7 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
             Some(format!("find {home}/chunks -type f | wc -l"))
         }
         "copies" | "chunk-names" => Some("sha256sum dn*/chunks/*/*".into()),
-        "chunk" | "holder" | "confirmed" | "chunk-sizes" => {
+        "chunk" | "holder" | "confirmed" | "chunk-sizes" | "shared" | "own" | "domains" => {
             Some("kvfs put … --output json   # `chunks` in its answer".into())
         }
         "nodes" | "degraded" => Some("kvfs status".into()),

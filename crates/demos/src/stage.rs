@@ -39,6 +39,17 @@ pub struct Stored {
     pub places: Vec<Place>,
 }
 
+/// A node of the registry.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The name it is placed by.
+    pub name: String,
+    /// Which process it is.
+    pub who: Who,
+    /// Its failure domain; empty means its own.
+    pub domain: String,
+}
+
 /// Where a chunk belongs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -72,8 +83,8 @@ pub struct Stage {
     pub killed: BTreeSet<Who>,
     /// Coordinators whose disk the script emptied, and that nobody took in since.
     pub wiped: BTreeSet<Who>,
-    /// Nodes of the registry: placement name, and which process it is.
-    pub registry: Vec<(String, Who)>,
+    /// Nodes of the registry.
+    pub registry: Vec<Registered>,
     /// Downloads that are held open.
     pub readers: BTreeMap<String, Download>,
     /// Words of log lines that may be errors.
@@ -129,7 +140,8 @@ impl Stage {
         let status = self.cluster.admin()?.status().await?;
         let mut registry = Vec::new();
         for node in status.nodes.into_iter().filter(|node| node.state == NodeState::In) {
-            registry.push((node.name, self.who_listens_at(&node.addr)?));
+            let who = self.who_listens_at(&node.addr)?;
+            registry.push(Registered { name: node.name, who, domain: node.domain });
         }
         self.registry = registry;
         Ok(())
@@ -146,12 +158,15 @@ impl Stage {
     pub fn place(&mut self, chunk: &str) -> Result<Place, DemoError> {
         let copies = self.copies()?;
         let conditions = self.cluster.processes();
-        let names: Vec<&str> = self.registry.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self.registry.iter().map(|node| node.name.as_str()).collect();
         let order = hrw::order(chunk, &names);
-        let who = |name: &&str| self.registry.iter().find(|(known, _)| known == name).map(|(_, who)| *who);
-        let order: Vec<Who> = order.iter().filter_map(who).collect();
-        let in_condition = |condition| order.iter().filter(move |who| conditions.get(who) == Some(&condition));
-        let must = in_condition(Condition::Running).take(copies).copied().collect();
+        let known = |name: &&str| self.registry.iter().find(|node| node.name == **name);
+        let order: Vec<&Registered> = order.iter().filter_map(known).collect();
+        let running: Vec<_> =
+            order.iter().filter(|node| conditions.get(&node.who) == Some(&Condition::Running)).copied().collect();
+        let domains: Vec<&str> = running.iter().map(|node| node.domain.as_str()).collect();
+        let must = hrw::dealt(&domains).into_iter().take(copies).map(|place| running[place].who).collect();
+        let order: Vec<Who> = order.into_iter().map(|node| node.who).collect();
         let conditions = self.cluster.processes();
         let may = order.iter().filter(|who| conditions.get(who) == Some(&Condition::Stopped)).copied().collect();
         Ok(Place { must, may })

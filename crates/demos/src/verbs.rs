@@ -87,6 +87,9 @@ impl Stage {
             "files" => self.files(words),
             "copies" => self.copies_of(words),
             "confirmed" => self.confirmed(words),
+            "shared" => self.in_both(words).map(|(shared, _)| shared),
+            "own" => self.in_both(words).map(|(_, own)| own),
+            "domains" => self.domains(words),
             "distinct-chunks" => self.distinct_chunks(),
             "nodes" => {
                 let nodes = self.cluster.admin()?.status().await?.nodes;

@@ -26,7 +26,7 @@ macro_rules! verbs {
 /// All verbs.
 pub const VERBS: &[Verb] = verbs! {
     // The cluster.
-    "gateway" "" &["copies", "write-quorum", "chunk-size", "body-budget", "gc-delay", "gc-every", "sweep-every", "skip-auth", "backup-every", "backup-keep", "audit-log"], false;
+    "gateway" "" &["copies", "write-quorum", "chunk-size", "chunk-mode", "body-budget", "gc-delay", "gc-every", "sweep-every", "skip-auth", "backup-every", "backup-keep", "audit-log"], false;
     "cluster" "" &["nodes", "coordinators", "gateways"], true;
     "start" "PROCESS" &[], true;
     "kill" "PROCESS" &[], true;
@@ -64,7 +64,7 @@ pub const VERBS: &[Verb] = verbs! {
     "runs" "PROCESS" &[], true;
     "objects" "" &[], true;
     // Objects.
-    "put" "OBJECT" &["text", "size", "seed", "period", "w", "through"], true;
+    "put" "OBJECT" &["text", "size", "seed", "period", "in-front", "cut", "w", "through"], true;
     "cut-put" "OBJECT" &["text", "size", "seed", "period", "after"], true;
     "get" "OBJECT" &["through"], true;
     "head" "OBJECT" &["through"], true;
@@ -83,6 +83,9 @@ pub const VERBS: &[Verb] = verbs! {
     "chunk" "OBJECT NUMBER" &[], true;
     "holder" "OBJECT NUMBER" &[], true;
     "confirmed" "OBJECT" &[], true;
+    "shared" "OBJECT OBJECT" &[], true;
+    "own" "OBJECT OBJECT" &[], true;
+    "domains" "PREFIX" &[], true;
     // What the cluster and the machine say.
     "nodes" "" &[], true;
     "chunks" "" &[], true;
@@ -111,6 +114,9 @@ pub const NUMBERS: &[&str] = &[
     "files",
     "copies",
     "confirmed",
+    "shared",
+    "own",
+    "domains",
     "nodes",
     "chunks",
     "distinct-chunks",

@@ -1,3 +1,5 @@
+//! Simulations with known numbers, those of the reference among them.
+
 use super::layout::{changed, made_up};
 use super::*;
 

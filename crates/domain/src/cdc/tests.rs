@@ -1,3 +1,5 @@
+//! Cuts against golden vectors, against the rule as it is written, and however a body arrives.
+
 use proptest::prelude::*;
 
 use super::scan::{first_zero, plainly};

@@ -1,5 +1,6 @@
 //! The state machine from outside.
 
+mod classes;
 mod fuzz;
 mod registry;
 mod state_machine;

@@ -1,3 +1,5 @@
+//! Orders with domains, classes and weights: golden vectors, every labelling of small clusters, and what moves.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -88,7 +88,7 @@ impl Stage {
     /// `get OBJECT`: `200, 100 bytes, equal`, or how it differs.
     pub(crate) async fn get(&mut self, words: &Words) -> Result<String, DemoError> {
         let object = words.word(1)?;
-        match fetch(self.native(words)?, object.to_string()).await {
+        match fetch(self.native(words)?, object.to_string(), agreeing(words)?).await {
             Ok(downloaded) => self.downloaded(object, downloaded),
             Err(error) => self.refused(error),
         }
@@ -99,7 +99,7 @@ impl Stage {
         let mut tasks = Vec::new();
         for words in all {
             let object = words.word(1)?.to_string();
-            tasks.push((object.clone(), tokio::spawn(fetch(self.native(words)?, object))));
+            tasks.push((object.clone(), tokio::spawn(fetch(self.native(words)?, object, agreeing(words)?))));
         }
         let mut answers = Vec::new();
         for (object, task) in tasks {
@@ -195,7 +195,7 @@ impl Stage {
         let gateways: Vec<_> = running.map(|(who, _)| who).filter(|who| matches!(who, Who::Gateway(_))).collect();
         for (gateway, name) in gateways.iter().flat_map(|gateway| names.iter().map(move |name| (*gateway, name))) {
             let native = self.cluster.native(gateway, &self.kid)?;
-            let answer = match fetch(native, name.clone()).await {
+            let answer = match fetch(native, name.clone(), HeaderMap::new()).await {
                 Ok(downloaded) => self.downloaded(name, downloaded)?,
                 Err(error) => self.refused(error)?,
             };
@@ -237,8 +237,18 @@ async fn send(native: Native, upload: Upload) -> Uploaded {
     Uploaded { upload, sha256, answer }
 }
 
-async fn fetch(native: Native, object: String) -> Result<Downloaded, NativeError> {
-    let mut download = native.get(BUCKET, object.as_bytes(), HeaderMap::new()).await?;
+/// The header that `r=` asks for: that many copies must agree.
+fn agreeing(words: &Words) -> Result<HeaderMap, DemoError> {
+    let mut headers = HeaderMap::new();
+    if let Some(r) = words.get("r") {
+        let value = HeaderValue::from_str(r).map_err(|_| DemoError::usage(format!("`r={r}` is no number")))?;
+        headers.insert(api::routes::HEADER_R, value);
+    }
+    Ok(headers)
+}
+
+async fn fetch(native: Native, object: String, headers: HeaderMap) -> Result<Downloaded, NativeError> {
+    let mut download = native.get(BUCKET, object.as_bytes(), headers).await?;
     let (mut bytes, mut sha, mut broken) = (0, Sha256::new(), None);
     loop {
         match download.next().await {

@@ -66,7 +66,7 @@ pub const VERBS: &[Verb] = verbs! {
     // Objects.
     "put" "OBJECT" &["text", "size", "seed", "period", "in-front", "cut", "w", "through"], true;
     "cut-put" "OBJECT" &["text", "size", "seed", "period", "after"], true;
-    "get" "OBJECT" &["through"], true;
+    "get" "OBJECT" &["r", "through"], true;
     "head" "OBJECT" &["through"], true;
     "delete" "OBJECT" &["through"], true;
     "inspect" "OBJECT" &[], true;

@@ -37,6 +37,10 @@ const NEEDS: &[Need] = &[
     Need { probe: &["openssl", "version"], from: Source::Debian("openssl") },
     Need { probe: &["unshare", "--version"], from: Source::Debian("util-linux") },
     Need { probe: &["ip", "-V"], from: Source::Debian("iproute2") },
+    // `prove 04` turns clocks, and `prove 05` codes beside ISA-L.
+    Need { probe: &["faketime", "--version"], from: Source::Debian("faketime") },
+    Need { probe: &["cc", "--version"], from: Source::Debian("gcc") },
+    Need { probe: &["test", "-e", "/usr/include/isa-l.h"], from: Source::Debian("libisal-dev") },
 ];
 
 /// Installs what is missing, or says what somebody has to install.

@@ -62,8 +62,8 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// How long this thread has been on a core so far.
-fn thread_seconds() -> f64 {
+/// How long this thread has been on a core so far, in seconds.
+pub fn thread_seconds() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
 }

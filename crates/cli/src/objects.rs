@@ -29,6 +29,8 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// Durable copies before the answer.
     pub write_quorum: Option<String>,
+    /// `fixed`, or `cdc` to cut where the content says.
+    pub chunk_mode: Option<String>,
     /// `If-None-Match: *`: only if there is no such object.
     pub create_only: bool,
 }
@@ -53,6 +55,9 @@ pub async fn put(
     }
     if let Some(quorum) = &options.write_quorum {
         header(api::routes::HEADER_W, quorum)?;
+    }
+    if let Some(mode) = &options.chunk_mode {
+        header(api::routes::HEADER_CHUNK_MODE, mode)?;
     }
     if options.create_only {
         header("if-none-match", "*")?;
@@ -94,14 +99,27 @@ pub(crate) fn pieces<R: AsyncRead + Unpin + Send + Sync + 'static>(
     })
 }
 
+/// What may be asked of a download.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// Only these bytes: FIRST-LAST, FIRST- or -COUNT.
+    pub range: Option<String>,
+    /// Whole copies that must be fetched and agree.
+    pub read_quorum: Option<String>,
+}
+
 /// Fetches the object into `destination` (`-` or none: standard output) and returns after its verified last byte.
 ///
 /// A file appears under its name only when it is complete: it is written beside it and renamed over it.
-pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, range: Option<&str>) -> Result<u64> {
+pub async fn get(native: &Native, target: &Target, destination: Option<&Path>, options: &GetOptions) -> Result<u64> {
     let mut headers = HeaderMap::new();
-    if let Some(range) = range {
+    if let Some(range) = &options.range {
         let value = format!("bytes={range}");
         headers.insert("range", HeaderValue::from_str(&value).with_context(|| format!("{range:?} is no range"))?);
+    }
+    if let Some(quorum) = &options.read_quorum {
+        let value = HeaderValue::from_str(quorum).with_context(|| format!("{quorum:?} is no number of copies"))?;
+        headers.insert(api::routes::HEADER_R, value);
     }
     let download = native.get(&target.bucket, &target.key, headers).await?;
     match destination.filter(|path| *path != Path::new("-")) {

@@ -13,14 +13,14 @@ use cli::bench::{self, erasure::ErasureBench};
 use cli::bench_meta::MetaBench;
 use cli::buckets::Layout;
 use cli::copy::CopyOptions;
-use cli::objects::{PutOptions, SignRequest};
+use cli::objects::{GetOptions, PutOptions, SignRequest};
 use cli::placement_sim::{self, Picture, Simulation, layout};
 use cli::{ClientFile, Output, Target};
 use client::{Connector, Http, HttpAdmin, Native, NativeError, TcpConnector, http_metadata};
 use consensus::{ConsensusError, RestoreError};
 use http::StatusCode;
 
-use crate::args::{BenchVerb, CertsVerb, ConfigVerb, CoordVerb, MembersVerb, Reach, Role, SimFlags, Verb};
+use crate::args::{BenchVerb, CertsVerb, ConfigVerb, CoordVerb, MembersVerb, PutFlags, Reach, Role, SimFlags, Verb};
 use crate::home::{FIRST_KID, default_client_file};
 use crate::meta_args::MetaVerb;
 use crate::settings::{self, SettingsError};
@@ -83,13 +83,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, out: &mut dyn Write) -> Result<()> {
     let native = if matches!(verb, Verb::Sign { .. }) { signer(reach)? } else { native(reach)? };
     match verb {
-        Verb::Put { file, object, content_type, write_quorum, create } => {
-            let options = PutOptions { content_type, write_quorum, create_only: create };
+        Verb::Put { file, object, flags } => {
+            let PutFlags { content_type, write_quorum, chunk_mode, create } = flags;
+            let options = PutOptions { content_type, write_quorum, chunk_mode, create_only: create };
             cli::objects::put(&native, &file, &Target::object(&object)?, &options, output, out).await
         }
-        Verb::Get { object, file, range } => {
+        Verb::Get { object, file, range, read_quorum } => {
             let target = Target::object(&object)?;
-            let bytes = cli::objects::get(&native, &target, file.as_deref(), range.as_deref()).await?;
+            let options = GetOptions { range, read_quorum };
+            let bytes = cli::objects::get(&native, &target, file.as_deref(), &options).await?;
             match (&file, output) {
                 (Some(file), Output::Json) if file != Path::new("-") => {
                     Ok(writeln!(out, "{}", serde_json::json!({ "object": object, "file": file, "bytes": bytes }))?)

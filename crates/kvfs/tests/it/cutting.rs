@@ -72,6 +72,16 @@ fn one_byte_in_front_is_stored_again_only_where_cuts_are_fixed() {
 
     // What is there is not copied again, however the store cuts.
     std::fs::write(store.dir.path().join("copy"), &new).unwrap();
+    let by_hand = store.kvfs(&["put", "--chunk-mode", "fixed", "copy", "b/by-hand", "--output", "json"]);
+    let stored: Value = serde_json::from_slice(&by_hand.stdout).unwrap();
+    assert_eq!(
+        stored["chunks"].as_array().unwrap().len(),
+        5,
+        "cut every 4 MiB, and not where the content says: {stored}"
+    );
+    let checked = store.kvfs(&["get", "-R", "3", "b/by-hand", "back"]);
+    assert!(checked.status.success() && std::fs::read(store.dir.path().join("back")).unwrap() == new);
+    assert!(!store.kvfs(&["get", "-R", "4", "b/by-hand", "back"]).status.success(), "there are three copies");
     let copied = store.kvfs(&["cp", "copy", "b/new", "--output", "json"]);
     let report: Value = serde_json::from_slice(&copied.stdout).unwrap();
     assert!(copied.status.success() && report.to_string().contains("\"copied\":0"), "{report}");

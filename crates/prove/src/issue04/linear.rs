@@ -9,7 +9,7 @@
 //! an answer, operations that are open may have had theirs, in any order, until the answered one had its own; configurations in which it
 //! cannot be right are gone. None left: no order explains the history.
 //!
-//! Taken literally that is exponential: of ten writes that are open at once, any may have had their moments, in any order. Two remarks
+//! Taken literally that is exponential: of ten writes that are open at once, any may have had their moments, in any order. Three remarks
 //! make it small:
 //!
 //! - *A write that is overwritten at once is seen by nobody.* Whenever a plain write has its moment, each other plain write that is open may have
@@ -18,8 +18,10 @@
 //! - *Who can do more stands for both.* Of two configurations with the same register, one in which a write is free can do what the
 //!   other can, in which it had its moment or not. An operation of unknown outcome stays open for ever, for its moment may come late or never; here the one
 //!   that has not used it up can do more.
+//! - *Who does the same is the same.* A value that nobody ever saw or named might be any other such value. Operations of unknown outcome that then ask
+//!   for the same are used up in the order of their slots, which is the one in which they began, and no other order is tried.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 
@@ -72,8 +74,9 @@ pub struct Operation {
 /// The most configurations that are kept: beyond it the history is not decided, which is no verdict.
 const MOST: usize = 2_000_000;
 
-/// Operations that may be open at once, those of unknown outcome included: a bit for each.
+/// Operations that may be open at once: a bit for each. Those of unknown outcome, which stay so, have the slots behind the others.
 const SLOTS: usize = 128;
+const KNOWN_SLOTS: usize = 48;
 
 /// What is in the register, and what has become of the open operations: a bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +127,14 @@ struct Open(Vec<Option<Operation>>);
 
 impl Open {
     fn enter(&mut self, operation: Operation) -> Result<usize> {
-        let slot = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if slot == SLOTS {
-            bail!("undecided: more than {SLOTS} operations are open at once");
-        }
+        let within = match operation.answered {
+            Answered::Unknown => KNOWN_SLOTS..SLOTS,
+            _ => 0..KNOWN_SLOTS,
+        };
+        let slots = within.len();
+        let Some(slot) = within.into_iter().find(|slot| self.0.get(*slot).is_none_or(Option::is_none)) else {
+            bail!("undecided: more than {slots} operations are open at once, of known or of unknown outcome");
+        };
         self.0.resize(self.0.len().max(slot + 1), None);
         self.0[slot] = Some(operation);
         Ok(slot)
@@ -137,6 +144,18 @@ impl Open {
     fn left(&self, had: u128) -> impl Iterator<Item = (u128, &Operation)> {
         let open = self.0.iter().enumerate().filter_map(|(slot, operation)| Some((1 << slot, operation.as_ref()?)));
         open.filter(move |(bit, _)| had & bit == 0)
+    }
+
+    /// Those that may have their moment next in a configuration: of several that ask for the same, with unknown outcomes, the first.
+    fn next(&self, had: u128) -> impl Iterator<Item = (u128, &Operation)> {
+        let mut unknown: Vec<Asked> = Vec::new();
+        self.left(had).filter(move |(_, operation)| {
+            let again = operation.answered == Answered::Unknown && unknown.contains(&operation.asked);
+            if operation.answered == Answered::Unknown && !again {
+                unknown.push(operation.asked);
+            }
+            !again
+        })
     }
 
     /// The bits of those whose outcome is unknown.
@@ -156,6 +175,7 @@ impl Open {
 
 /// Errs if no order explains `history`, which begins with nothing in the register; with the last operation that could not be explained.
 pub fn check(history: &[Operation]) -> Result<()> {
+    let history = &with_one_value_for_all_unseen(history)[..];
     let mut moments = Vec::new();
     for (nth, operation) in history.iter().enumerate() {
         if operation.answered == Answered::Nothing || is_idle(operation) {
@@ -183,6 +203,29 @@ pub fn check(history: &[Operation]) -> Result<()> {
     Ok(())
 }
 
+/// What stands for all values that no answer shows and no question names.
+const UNSEEN: u64 = u64::MAX - 7;
+
+/// `history`, in which values that cannot be told apart are equal.
+fn with_one_value_for_all_unseen(history: &[Operation]) -> Vec<Operation> {
+    let mut seen = HashSet::new();
+    for operation in history {
+        seen.extend(match (operation.asked, operation.answered) {
+            (_, Answered::Found(found)) => found,
+            (Asked::Swap(_, expected), _) => Some(expected),
+            _ => None,
+        });
+    }
+    let shown = |value| if seen.contains(&value) { value } else { UNSEEN };
+    let asked = |asked| match asked {
+        Asked::Put(value) => Asked::Put(shown(value)),
+        Asked::Create(value) => Asked::Create(shown(value)),
+        Asked::Swap(value, expected) => Asked::Swap(shown(value), expected),
+        other => other,
+    };
+    history.iter().map(|operation| Operation { asked: asked(operation.asked), ..*operation }).collect()
+}
+
 /// A read that was never answered explains nothing and changes nothing.
 fn is_idle(operation: &Operation) -> bool {
     operation.asked == Asked::Get && operation.answered == Answered::Unknown
@@ -201,7 +244,7 @@ fn answered(open: &Open, before: Vec<Configuration>, answered: u128) -> Result<V
         if one.had & answered != 0 {
             continue;
         }
-        for (bit, operation) in open.left(one.had) {
+        for (bit, operation) in open.next(one.had) {
             let Some(state) = step(one.state, operation) else { continue };
             let had = one.had | bit;
             let overwritten = if matches!(operation.asked, Asked::Put(_)) { writes } else { 0 };

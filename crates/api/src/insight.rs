@@ -93,8 +93,38 @@ pub struct ObjectRecord {
     pub class: String,
     /// Its chunks in order: all of them, or the first [`MAX_RECORD_CHUNKS`].
     pub chunks: Vec<ChunkRecord>,
-    /// Whether it has more chunks than are shown.
+    /// How its stripes are made, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ec: Option<SchemeRecord>,
+    /// Its stripes in order: all of them, or those whose shards are among the first [`MAX_RECORD_CHUNKS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stripes: Vec<StripeRecord>,
+    /// Whether it has more chunks or stripes than are shown.
     pub more: bool,
+}
+
+/// How an object's stripes are made, in the reference's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemeRecord {
+    /// Data shards.
+    pub k: usize,
+    /// Parity shards.
+    pub m: usize,
+    /// Length of a shard of the first stripe, in bytes.
+    pub shard_size: u64,
+    /// Bytes of the object.
+    pub data_size: u64,
+}
+
+/// One stripe of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StripeRecord {
+    /// Its id: SHA-256 over K, M and the ids of its shards.
+    pub stripe_id: String,
+    /// Bytes of the object in it.
+    pub data_len: u64,
+    /// Its shards, data first.
+    pub shards: Vec<ChunkRecord>,
 }
 
 /// One chunk of an object.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::change::{Change, Outcome, Refusal, Session};
 use domain::record::{BucketRow, ChunkRef, ObjectName, ObjectRow};
+use domain::stripe::LocatedStripe;
 use domain::urlkey::UrlKey;
 use domain::view::ClusterView;
 use domain::{BucketName, ClassId, LogPosition, NodeId};
@@ -37,6 +38,40 @@ pub struct Located {
     pub nodes: Vec<NodeId>,
 }
 
+/// A piece of a body, and where to read it from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocatedExtent {
+    /// Chunks, each in whole copies.
+    Chunks(Vec<Located>),
+    /// Stripes, all of one scheme.
+    Stripes(Vec<LocatedStripe>),
+}
+
+impl Default for LocatedExtent {
+    /// Nothing: what an empty body begins with.
+    fn default() -> Self {
+        Self::Chunks(Vec::new())
+    }
+}
+
+impl LocatedExtent {
+    /// How many bytes of the body each chunk or stripe has, in order.
+    pub fn lengths(&self) -> Vec<u32> {
+        match self {
+            Self::Chunks(chunks) => chunks.iter().map(|chunk| chunk.chunk.length).collect(),
+            Self::Stripes(stripes) => stripes.iter().map(|stripe| stripe.stripe.length).collect(),
+        }
+    }
+
+    /// How many chunks and shards it names: what it takes in memory is in proportion.
+    pub fn references(&self) -> usize {
+        match self {
+            Self::Chunks(chunks) => chunks.len(),
+            Self::Stripes(stripes) => stripes.iter().map(|stripe| stripe.shards.len()).sum(),
+        }
+    }
+}
+
 /// An object as a reader finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
@@ -51,7 +86,7 @@ pub struct Found {
     /// Storage class of its chunks.
     pub class: ClassId,
     /// The first extent, located.
-    pub first: Vec<Located>,
+    pub first: LocatedExtent,
 }
 
 /// What to list.
@@ -139,7 +174,7 @@ pub trait Metadata: Send + Sync + 'static {
     /// The current version of an object.
     async fn lookup(&self, name: &ObjectName) -> Result<Found, MetaError>;
     /// Extent `extent` of a body, located.
-    async fn extent(&self, body: LogPosition, extent: u32) -> Result<Vec<Located>, MetaError>;
+    async fn extent(&self, body: LogPosition, extent: u32) -> Result<LocatedExtent, MetaError>;
     /// A page of a bucket's objects.
     async fn list(&self, query: &ListQuery) -> Result<ListPage, MetaError>;
     /// At most `limit` buckets after `after`, in order.

@@ -80,6 +80,8 @@ pub const HEADER_EC: &str = "x-kvfs-ec";
 pub const HEADER_VERSION: &str = "x-kvfs-version";
 /// How many chunks the object has.
 pub const HEADER_CHUNKS: &str = "x-kvfs-chunks";
+/// How many stripes an object has, on answers about those that are kept so.
+pub const HEADER_STRIPES: &str = "x-kvfs-stripes";
 /// The request's id, in requests, replies and logs.
 pub const HEADER_REQUEST_ID: &str = "x-request-id";
 

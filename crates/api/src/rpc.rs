@@ -11,7 +11,7 @@ use domain::view::ClusterView;
 use domain::{BucketName, LogPosition, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::{Changed, Found, Grant, ListPage, ListQuery, Located, MetaError, Metadata, Seen};
+use crate::metadata::{Changed, Found, Grant, ListPage, ListQuery, LocatedExtent, MetaError, Metadata, Seen};
 
 /// A question to a coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub enum MetaReply {
     /// To [`MetaRequest::Lookup`].
     Found(Box<Found>),
     /// To [`MetaRequest::Extent`].
-    Extent(Vec<Located>),
+    Extent(LocatedExtent),
     /// To [`MetaRequest::List`].
     List(ListPage),
     /// To [`MetaRequest::Buckets`].
@@ -144,7 +144,7 @@ impl<C: Carry> Metadata for Remote<C> {
         ask!(self, MetaRequest::Lookup(name.clone()), MetaReply::Found(found) => *found)
     }
 
-    async fn extent(&self, body: LogPosition, extent: u32) -> Result<Vec<Located>, MetaError> {
+    async fn extent(&self, body: LogPosition, extent: u32) -> Result<LocatedExtent, MetaError> {
         ask!(self, MetaRequest::Extent(body, extent), MetaReply::Extent(chunks) => chunks)
     }
 

@@ -7,7 +7,8 @@
 //! 2. commit a *barrier*, at log index *b*;
 //! 3. wait until every lease's *floor* is at least *b*;
 //! 4. remove the records whose count is still 0, in one command;
-//! 5. delete on the nodes, by token.
+//! 5. delete on the nodes, by token, what no other record places there: a shard of a stripe is stored as a chunk, and may be a shard of
+//!    another stripe or a copy of a chunk as well.
 //!
 //! A put that a commit may still rely on either began before its edge knew of *b* (then its floor is below *b*, and step 3
 //! waits until it has committed, which step 4 sees) or later (then it drew a new token after step 1, and step 5 is
@@ -22,10 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ChunkError, MetaError};
+use domain::stripe::Unit;
 use domain::{ChunkId, ClassId, LogPosition, NodeId, Token};
 use futures_util::StreamExt;
 use futures_util::stream;
-use meta::{Command, Reply, query};
+use meta::{Command, Reply, Tables, query};
 
 use crate::service::{Core, storage};
 use crate::sweep;
@@ -33,8 +35,9 @@ use crate::sweep;
 /// Chunks in one pass: one barrier serves them all.
 const PASS_CHUNKS: usize = 8192;
 
-/// Records that one command removes.
+/// Records that one command removes: chunks, and stripes, of which those of up to 16 shards all fit.
 const FORGET_CHUNKS: usize = 256;
+const FORGET_STRIPES: usize = 64;
 
 /// Bodies emptied in one pass, and in one log entry.
 const PASS_BODIES: usize = 4096;
@@ -138,10 +141,9 @@ async fn collect_garbage(core: &Arc<Core>, until: u64) -> Result<(), MetaError> 
         return Ok(());
     }
     let mut holders: BTreeMap<NodeId, Vec<ChunkId>> = BTreeMap::new();
-    for (_, class, id) in &garbage {
-        let row = query::chunk(&tables, *class, id).map_err(storage)?;
-        for replica in row.iter().flat_map(|row| &row.replicas) {
-            holders.entry(replica.node).or_default().push(*id);
+    for (_, class, unit) in &garbage {
+        for (id, node) in copies(&tables, *class, unit)? {
+            holders.entry(node).or_default().push(id);
         }
     }
     drop(tables);
@@ -153,6 +155,21 @@ async fn collect_garbage(core: &Arc<Core>, until: u64) -> Result<(), MetaError> 
     let doomed = forgotten.into_iter().filter_map(|copy| tokens.get(&copy).map(|token| (copy.0, copy.1, *token)));
     delete(core, doomed.collect()).await;
     Ok(())
+}
+
+/// Every copy that the record of a chunk or stripe names.
+fn copies(tables: &dyn Tables, class: ClassId, unit: &Unit) -> Result<Vec<(ChunkId, NodeId)>, MetaError> {
+    Ok(match unit {
+        Unit::Chunk(id) => {
+            let row = query::chunk(tables, class, id).map_err(storage)?;
+            row.iter().flat_map(|row| &row.replicas).map(|copy| (*id, copy.node)).collect()
+        }
+        Unit::Stripe(id) => {
+            let row = query::stripe(tables, class, id).map_err(storage)?;
+            let shards = row.iter().flat_map(|row| &row.shards);
+            shards.flat_map(|shard| shard.replicas.iter().map(|copy| (shard.id, copy.node))).collect()
+        }
+    })
 }
 
 /// Step 1. A node that does not answer keeps its copies; a sweep finds them when it is back.
@@ -174,18 +191,17 @@ pub(crate) async fn ask_tokens(core: &Core, holders: &BTreeMap<NodeId, Vec<Chunk
 }
 
 /// The mark pass: no reference may name what the counts call garbage.
-async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, ChunkId)]) -> Result<(), MetaError> {
-    let doomed: BTreeSet<(ClassId, ChunkId)> = garbage.iter().map(|(_, class, id)| (*class, *id)).collect();
+async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, Unit)]) -> Result<(), MetaError> {
+    let doomed: BTreeSet<(ClassId, Unit)> = garbage.iter().map(|(_, class, unit)| (*class, *unit)).collect();
     let tables = core.read().await?;
     let mut next = None;
     loop {
-        let (ids, resume) = query::mark_page(&tables, next.as_deref(), MARK_PAGE).map_err(storage)?;
-        let met: BTreeSet<_> = ids.into_iter().filter(|id| doomed.contains(id)).collect();
-        for (class, id) in met {
+        let (units, resume) = query::mark_page(&tables, next.as_deref(), MARK_PAGE).map_err(storage)?;
+        let met: BTreeSet<_> = units.into_iter().filter(|unit| doomed.contains(unit)).collect();
+        for (class, unit) in met {
             // Referenced again since the garbage was listed: then it is no garbage any more, and all is well.
-            let row = query::chunk(&tables, class, &id).map_err(storage)?;
-            if row.is_none_or(|row| row.count == 0) {
-                return hold(core, id).await;
+            if references(&tables, class, &unit)? == 0 {
+                return hold(core, &unit).await;
             }
         }
         match resume {
@@ -196,8 +212,20 @@ async fn mark(core: &Core, garbage: &[(LogPosition, ClassId, ChunkId)]) -> Resul
     }
 }
 
-async fn hold(core: &Core, id: ChunkId) -> Result<(), MetaError> {
-    let reason = format!("chunk {id} counts no references, and a mark pass met one: the counts are wrong");
+/// How many references its record counts; none if it has no record.
+fn references(tables: &dyn Tables, class: ClassId, unit: &Unit) -> Result<u64, MetaError> {
+    Ok(match unit {
+        Unit::Chunk(id) => query::chunk(tables, class, id).map_err(storage)?.map_or(0, |row| row.count),
+        Unit::Stripe(id) => query::stripe(tables, class, id).map_err(storage)?.map_or(0, |row| row.count),
+    })
+}
+
+async fn hold(core: &Core, unit: &Unit) -> Result<(), MetaError> {
+    let what = match unit {
+        Unit::Chunk(id) => format!("chunk {id}"),
+        Unit::Stripe(id) => format!("stripe {id}"),
+    };
+    let reason = format!("{what} counts no references, and a mark pass met one: the counts are wrong");
     tracing::error!(reason, "deletes are on hold");
     core.plan(Command::HoldDeletes { reason: Some(reason.clone()) }).await?;
     Err(MetaError::Failed { reason })
@@ -222,27 +250,49 @@ pub(crate) async fn wait_for_floors(core: &Core, barrier: u64) -> Result<(), Met
     }
 }
 
-/// Step 4. Returns the copies whose records are gone.
+/// Step 4. Returns the copies that no record places where they are any more.
 async fn forget(
     core: &Core,
     barrier: u64,
-    garbage: &[(LogPosition, ClassId, ChunkId)],
+    garbage: &[(LogPosition, ClassId, Unit)],
 ) -> Result<Vec<(NodeId, ChunkId)>, MetaError> {
+    let (mut chunks, mut stripes) = (Vec::new(), Vec::new());
+    for (since, class, unit) in garbage {
+        match unit {
+            Unit::Chunk(id) => chunks.push((*class, *id, *since)),
+            Unit::Stripe(id) => stripes.push((*class, *id, *since)),
+        }
+    }
     let mut copies = Vec::new();
-    for few in garbage.chunks(FORGET_CHUNKS) {
-        let chunks = few.iter().map(|(since, class, id)| (*class, *id, *since)).collect();
-        match core.plan(Command::ForgetChunks { barrier, chunks }).await? {
+    for few in chunks.chunks(FORGET_CHUNKS) {
+        match core.plan(Command::ForgetChunks { barrier, chunks: few.to_vec() }).await? {
             (_, Reply::Forgotten(forgotten)) => {
                 core.gc.lock().records += forgotten.len() as u64;
                 for (id, nodes) in forgotten {
                     copies.extend(nodes.into_iter().map(|node| (node, id)));
                 }
             }
-            (_, Reply::Refused(reason)) => return Err(MetaError::Unavailable { reason }),
-            (_, other) => return Err(MetaError::Failed { reason: format!("forgetting was answered with {other:?}") }),
+            (_, other) => return Err(not_forgotten(other)),
+        }
+    }
+    // A command that would touch too many rows leaves its last stripes to the next pass.
+    for few in stripes.chunks(FORGET_STRIPES) {
+        match core.plan(Command::ForgetStripes { barrier, stripes: few.to_vec() }).await? {
+            (_, Reply::Released { stripes, copies: released }) => {
+                core.gc.lock().records += stripes;
+                copies.extend(released);
+            }
+            (_, other) => return Err(not_forgotten(other)),
         }
     }
     Ok(copies)
+}
+
+fn not_forgotten(reply: Reply) -> MetaError {
+    match reply {
+        Reply::Refused(reason) => MetaError::Unavailable { reason },
+        other => MetaError::Failed { reason: format!("forgetting was answered with {other:?}") },
+    }
 }
 
 /// Step 5.

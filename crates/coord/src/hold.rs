@@ -4,8 +4,8 @@
 //! not know. Both are harmless as long as nothing is deleted; and lifting the hold cannot be taken back, because sweeps then delete what no
 //! record knows. So it is lifted only by somebody who was shown what an audit found:
 //!
-//! 1. each chunk record, page by page: do the nodes that it relies on have it, in that length? A copy that is not there is noted in the
-//!    record, as a reader would note it;
+//! 1. each record of a chunk or stripe, page by page: do the nodes that it relies on have it, in that length? A copy that is not there is
+//!    noted in the record, as a reader would note it. A stripe is lost when fewer than K of its shards are left;
 //! 2. each node's inventory: how many copies does no record name?
 //! 3. if chunks are lost: which objects refer to them? Their names are told. Reading them answers an error that names the chunk.
 //!
@@ -17,15 +17,20 @@ use std::sync::Arc;
 
 use api::meta_admin::{AuditState, HoldAudit, HurtObject};
 use api::{AdminError, MetaError};
-use domain::change::{Change, Session};
+use domain::change::{Change, Session, ShardAt};
 use domain::record::{ChunkRow, DegradedCause, ObjectName, ObjectRow, Replica, ReplicaState};
-use domain::{ChunkId, ClassId, LogPosition, NodeId};
+use domain::stripe::{StripeRow, Unit};
+use domain::{ChunkId, ClassId, LogPosition, NodeId, StripeId};
 use meta::{Command, Reply, Table, Tables, query};
 
 use crate::service::{Core, storage};
+use crate::sweep::is_known;
 
 /// Chunk records looked at together; a node may be asked for so many ids at once.
 const PAGE_CHUNKS: usize = 1024;
+
+/// Stripe records looked at together: with 255 shards each, 16 times as many ids.
+const PAGE_STRIPES: usize = 64;
 
 /// Objects looked at together.
 const PAGE_OBJECTS: usize = 256;
@@ -42,7 +47,7 @@ struct Audit<'a> {
     lease: LogPosition,
     request: u64,
     silent: BTreeMap<NodeId, String>,
-    lost: BTreeSet<ChunkId>,
+    lost: BTreeSet<(ClassId, Unit)>,
 }
 
 /// What is known now.
@@ -150,8 +155,15 @@ async fn audit(core: &Core) -> Result<(), MetaError> {
 impl Audit<'_> {
     /// Step 1.
     async fn records(&mut self) -> Result<(), MetaError> {
-        let total = self.core.read().await?.count(Table::Chunks).map_err(storage)?;
-        self.core.backups.audit.lock().chunks = total;
+        let tables = self.core.read().await?;
+        let (chunks, stripes) = (tables.count(Table::Chunks), tables.count(Table::Stripes));
+        self.core.backups.audit.lock().chunks = chunks.map_err(storage)? + stripes.map_err(storage)?;
+        drop(tables);
+        self.chunk_records().await?;
+        self.stripe_records().await
+    }
+
+    async fn chunk_records(&mut self) -> Result<(), MetaError> {
         let mut after = None;
         loop {
             let began = self.core.clock.monotonic();
@@ -166,57 +178,136 @@ impl Audit<'_> {
         }
     }
 
-    async fn page(&mut self, page: &[(ClassId, ChunkId, ChunkRow)]) -> Result<(), MetaError> {
-        let mut wanted: BTreeMap<NodeId, Vec<ChunkId>> = BTreeMap::new();
-        for (_, id, row) in page {
-            for copy in copies(row) {
-                wanted.entry(copy.node).or_default().push(*id);
+    async fn stripe_records(&mut self) -> Result<(), MetaError> {
+        let mut after = None;
+        loop {
+            let began = self.core.clock.monotonic();
+            let (page, next) =
+                query::stripe_page(&self.core.read().await?, after.as_deref(), PAGE_STRIPES).map_err(storage)?;
+            self.stripe_page(&page).await?;
+            match next {
+                Some(key) => after = Some(key),
+                None => return Ok(()),
             }
+            tokio::time::sleep(self.core.clock.monotonic().saturating_sub(began)).await;
         }
-        let mut found: BTreeMap<(NodeId, ChunkId), u64> = BTreeMap::new();
-        for (node, ids) in wanted {
-            if let Some(held) = self.stat(node, &ids).await {
-                found.extend(held.into_iter().map(|(id, length)| ((node, id), length)));
-            }
-        }
+    }
+
+    /// A stripe is lost if fewer than K shards are on any node, and unseen if only silent nodes could tell.
+    async fn stripe_page(&mut self, page: &[(ClassId, StripeId, StripeRow)]) -> Result<(), MetaError> {
+        let shards = page.iter().flat_map(|(_, _, row)| &row.shards);
+        let found = self.ask(shards.map(|shard| (shard.id, shard.replicas.as_slice()))).await;
         let mut reports = Vec::new();
-        let (mut missing, mut lost, mut unseen) = (0, 0, 0);
+        let mut tally = Tally::default();
         for (class, id, row) in page {
             let (mut good, mut doubtful) = (0, 0);
-            for copy in copies(row) {
-                match (self.verdict(copy, found.get(&(copy.node, *id)), row.length), copy.state) {
-                    (Verdict::There, _) => good += 1,
-                    (Verdict::Unknown, _) => doubtful += 1,
-                    (Verdict::Bad(cause), ReplicaState::Held) => {
-                        missing += 1;
-                        let (node, incarnation) = (copy.node, copy.incarnation);
-                        reports.push(Change::Report { class: *class, chunk: *id, node, incarnation, cause });
-                    }
-                    (Verdict::Bad(_), _) => missing += 1,
+            for (index, shard) in (0u8..).zip(&row.shards) {
+                let bytes = row.shard_bytes;
+                let look = self.look(shard.id, bytes, &shard.replicas, &found);
+                tally.missing += look.missing;
+                good += usize::from(look.good > 0);
+                doubtful += usize::from(look.good == 0 && look.doubtful > 0);
+                let at = ShardAt { class: *class, stripe: *id, index };
+                reports.extend(look.absent.into_iter().map(|(copy, cause)| Change::ReportShard {
+                    shard: at,
+                    node: copy.node,
+                    incarnation: copy.incarnation,
+                    cause,
+                }));
+            }
+            let needed = row.scheme.data();
+            if row.count > 0 && good < needed {
+                match good + doubtful < needed {
+                    true => self.lose((*class, Unit::Stripe(*id)), &mut tally),
+                    false => tally.unseen += 1,
                 }
             }
-            match (row.count, good, doubtful) {
+        }
+        self.tell(page.len(), tally)?;
+        for few in reports.chunks(PAGE_CHUNKS) {
+            self.note(few.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, page: &[(ClassId, ChunkId, ChunkRow)]) -> Result<(), MetaError> {
+        let found = self.ask(page.iter().map(|(_, id, row)| (*id, row.replicas.as_slice()))).await;
+        let mut reports = Vec::new();
+        let mut tally = Tally::default();
+        for (class, id, row) in page {
+            let look = self.look(*id, row.length, &row.replicas, &found);
+            tally.missing += look.missing;
+            reports.extend(look.absent.into_iter().map(|(copy, cause)| Change::Report {
+                class: *class,
+                chunk: *id,
+                node: copy.node,
+                incarnation: copy.incarnation,
+                cause,
+            }));
+            match (row.count, look.good, look.doubtful) {
                 (0, ..) | (_, 1.., _) => {}
-                (_, 0, 1..) => unseen += 1,
-                _ => {
-                    lost += 1;
-                    self.lost.insert(*id);
-                }
+                (_, 0, 1..) => tally.unseen += 1,
+                _ => self.lose((*class, Unit::Chunk(*id)), &mut tally),
             }
         }
-        {
-            let mut report = self.core.backups.audit.lock();
-            report.chunks_done += page.len() as u64;
-            report.copies_missing += missing;
-            report.chunks_lost += lost;
-            report.chunks_unseen += unseen;
-            report.silent_nodes = self.silent.values().cloned().collect();
-        }
+        self.tell(page.len(), tally)?;
+        self.note(reports).await
+    }
+
+    fn lose(&mut self, unit: (ClassId, Unit), tally: &mut Tally) {
+        tally.lost += 1;
+        self.lost.insert(unit);
+    }
+
+    /// Adds what was found of `records` records to the report.
+    fn tell(&self, records: usize, tally: Tally) -> Result<(), MetaError> {
+        let mut report = self.core.backups.audit.lock();
+        report.chunks_done += records as u64;
+        report.copies_missing += tally.missing;
+        report.chunks_lost += tally.lost;
+        report.chunks_unseen += tally.unseen;
+        report.silent_nodes = self.silent.values().cloned().collect();
         if self.lost.len() > MAX_LOST {
             let reason = format!("more than {MAX_LOST} chunks are on no node: these are not the nodes of this backup");
             return Err(MetaError::Failed { reason });
         }
-        self.note(reports).await
+        Ok(())
+    }
+
+    /// Asks each node for the lengths of those of these chunks that it may have.
+    async fn ask<'r>(&mut self, chunks: impl Iterator<Item = (ChunkId, &'r [Replica])>) -> Lengths {
+        let mut wanted: BTreeMap<NodeId, Vec<ChunkId>> = BTreeMap::new();
+        for (id, replicas) in chunks {
+            for copy in copies(replicas) {
+                wanted.entry(copy.node).or_default().push(id);
+            }
+        }
+        let mut found = Lengths::new();
+        for (node, ids) in wanted {
+            for few in ids.chunks(PAGE_CHUNKS) {
+                let Some(held) = self.stat(node, few).await else { break };
+                found.extend(held.into_iter().map(|(id, length)| ((node, id), length)));
+            }
+        }
+        found
+    }
+
+    /// What the nodes have of one chunk or shard.
+    fn look(&self, id: ChunkId, length: u32, replicas: &[Replica], found: &Lengths) -> Look {
+        let mut look = Look::default();
+        for copy in copies(replicas) {
+            match (self.verdict(copy, found.get(&(copy.node, id)), length), copy.state) {
+                (Verdict::There, _) => look.good += 1,
+                (Verdict::Unknown, _) => look.doubtful += 1,
+                (Verdict::Bad(cause), state) => {
+                    look.missing += 1;
+                    if state == ReplicaState::Held {
+                        look.absent.push((*copy, cause));
+                    }
+                }
+            }
+        }
+        look
     }
 
     /// Length of those of `ids` that the node has; `None` if it does not answer, now or before.
@@ -280,9 +371,10 @@ impl Audit<'_> {
                 let Some(last) = page.last() else { break };
                 after = Some(*last);
                 let tables = self.core.read().await?;
+                let classes = query::cluster(&tables).map_err(storage)?.map_or(0, |row| row.classes.len());
                 let mut unknown = 0;
                 for id in &page {
-                    unknown += u64::from(query::chunk(&tables, ClassId::default(), id).map_err(storage)?.is_none());
+                    unknown += u64::from(!is_known(&tables, classes, node, id)?);
                 }
                 drop(tables);
                 self.core.backups.audit.lock().copies_unknown += unknown;
@@ -329,22 +421,47 @@ impl Audit<'_> {
         let Some(body) = query::body(tables, row.body).map_err(storage)? else { return Ok(()) };
         let (mut first, mut missing) = (None, 0);
         for index in 0..body.extents {
-            let chunks = query::extent(tables, row.body, index).map_err(storage)?.unwrap_or_default();
-            for (chunk, _) in chunks.iter().filter(|(chunk, _)| self.lost.contains(&chunk.id)) {
-                missing += 1;
-                first.get_or_insert(chunk.id);
+            for unit in query::units(tables, row.body, &body, index).map_err(storage)? {
+                if self.lost.contains(&(body.class, unit)) {
+                    missing += 1;
+                    first.get_or_insert(unit);
+                }
             }
         }
-        if let Some(chunk) = first {
+        if let Some(unit) = first {
+            let chunk = match unit {
+                Unit::Chunk(id) => id.to_hex(),
+                Unit::Stripe(id) => id.to_hex(),
+            };
             let mut report = self.core.backups.audit.lock();
             report.objects_hurt += 1;
             if report.hurt.len() < MAX_NAMES {
-                let hurt = HurtObject { name: name.to_string(), chunks_missing: missing, chunk: chunk.to_hex() };
+                let hurt = HurtObject { name: name.to_string(), chunks_missing: missing, chunk };
                 report.hurt.push(hurt);
             }
         }
         Ok(())
     }
+}
+
+/// Length of a chunk on a node.
+type Lengths = BTreeMap<(NodeId, ChunkId), u64>;
+
+/// What was found of some records.
+#[derive(Default)]
+struct Tally {
+    missing: u64,
+    lost: u64,
+    unseen: u64,
+}
+
+/// What was found of one chunk or shard: copies that are there, that nobody could ask for, that are not there; and those that were relied on.
+#[derive(Default)]
+struct Look {
+    good: usize,
+    doubtful: usize,
+    missing: u64,
+    absent: Vec<(Replica, DegradedCause)>,
 }
 
 enum Verdict {
@@ -354,8 +471,8 @@ enum Verdict {
 }
 
 /// Copies that may be there: those relied on, and those that were reported bad and may be back.
-fn copies(row: &ChunkRow) -> impl Iterator<Item = &Replica> {
-    row.replicas.iter().filter(|copy| matches!(copy.state, ReplicaState::Held | ReplicaState::Missing { .. }))
+fn copies(replicas: &[Replica]) -> impl Iterator<Item = &Replica> {
+    replicas.iter().filter(|copy| matches!(copy.state, ReplicaState::Held | ReplicaState::Missing { .. }))
 }
 
 fn unavailable(error: MetaError) -> AdminError {

@@ -2,12 +2,14 @@
 
 use api::MetaError;
 use api::admin::AdminError;
-use api::insight::{ChunkRecord, Heartbeat, MAX_RECORD_CHUNKS, NEVER, NodeHeartbeat, ObjectRecord};
+use api::insight::{
+    ChunkRecord, Heartbeat, MAX_RECORD_CHUNKS, NEVER, NodeHeartbeat, ObjectRecord, SchemeRecord, StripeRecord,
+};
 use api::metadata::Seen;
-use domain::NodeId;
 use domain::record::ObjectName;
 use domain::timestamp::rfc3339;
 use domain::view::Health;
+use domain::{ChunkId, NodeId};
 use meta::{StorageError, query};
 
 use crate::admin::unavailable;
@@ -54,16 +56,42 @@ impl Core {
             let node = nodes.iter().find(|(node, _)| *node == id);
             node.map_or_else(|| id.to_string(), |(_, row)| row.addr.clone())
         };
-        let (mut chunks, mut more) = (Vec::new(), false);
+        let record = |id: ChunkId, size: u32, nodes: Vec<NodeId>| ChunkRecord {
+            chunk_id: id.to_hex(),
+            size: u64::from(size),
+            replicas: nodes.into_iter().map(address).collect(),
+        };
+        let (mut chunks, mut stripes, mut ec, mut more) = (Vec::new(), Vec::new(), None, false);
         for index in 0..body.extents {
-            let extent = query::extent(&tables, row.body, index).map_err(failed)?.unwrap_or_default();
-            let room = MAX_RECORD_CHUNKS - chunks.len();
-            more = extent.len() > room || (extent.len() == room && index + 1 < body.extents);
-            chunks.extend(extent.into_iter().take(room).map(|(chunk, nodes)| ChunkRecord {
-                chunk_id: chunk.id.to_hex(),
-                size: u64::from(chunk.length),
-                replicas: nodes.into_iter().map(address).collect(),
-            }));
+            let shown: usize = chunks.len() + stripes.iter().map(|s: &StripeRecord| s.shards.len()).sum::<usize>();
+            let room = MAX_RECORD_CHUNKS - shown;
+            match query::extent(&tables, row.body, index).map_err(failed)? {
+                None => {}
+                Some(query::LocatedExtent::Chunks(extent)) => {
+                    more = extent.len() > room || (extent.len() == room && index + 1 < body.extents);
+                    let shown = extent.into_iter().take(room);
+                    chunks.extend(shown.map(|(chunk, nodes)| record(chunk.id, chunk.length, nodes)));
+                }
+                Some(query::LocatedExtent::Stripes(extent)) => {
+                    let Some(first) = extent.first() else { continue };
+                    let (scheme, shard_size) = (first.scheme, u64::from(first.shard_bytes));
+                    let (k, m) = (scheme.data(), scheme.parity());
+                    ec.get_or_insert(SchemeRecord { k, m, shard_size, data_size: row.size });
+                    let fit = room / scheme.shards();
+                    more = extent.len() > fit || (extent.len() == fit && index + 1 < body.extents);
+                    stripes.extend(extent.into_iter().take(fit).map(|stripe| {
+                        StripeRecord {
+                            stripe_id: stripe.stripe.id.to_hex(),
+                            data_len: u64::from(stripe.stripe.length),
+                            shards: stripe
+                                .shards
+                                .into_iter()
+                                .map(|shard| record(shard.id, stripe.shard_bytes, shard.nodes))
+                                .collect(),
+                        }
+                    }));
+                }
+            }
             if more {
                 break;
             }
@@ -78,6 +106,8 @@ impl Core {
             created_at: rfc3339(row.created_ms),
             class: cluster.classes.get(usize::from(body.class.0)).cloned().unwrap_or_default(),
             chunks,
+            ec,
+            stripes,
             more,
         })
     }

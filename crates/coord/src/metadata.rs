@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use api::metadata::{
-    Changed, Found, Grant, ListPage, ListQuery, Located, MAX_BUCKETS, MAX_LIST, MetaError, Metadata, Seen, VIEW_POLL,
+    Changed, Found, Grant, ListPage, ListQuery, Located, LocatedExtent, MAX_BUCKETS, MAX_LIST, MetaError, Metadata,
+    Seen, VIEW_POLL,
 };
 use async_trait::async_trait;
 use domain::change::{Change, Session};
@@ -54,12 +55,12 @@ impl Metadata for Coordinator {
         let (version, row) = query::object(&tables, name).map_err(storage)?.ok_or(MetaError::NotFound)?;
         let body = query::body(&tables, row.body).map_err(storage)?;
         let body = body.ok_or_else(|| MetaError::Failed { reason: format!("{name} points at no body") })?;
-        let first = query::extent(&tables, row.body, 0).map_err(storage)?.unwrap_or_default();
+        let first = query::extent(&tables, row.body, 0).map_err(storage)?.map(locate).unwrap_or_default();
         let (extents, class) = (body.extents, body.class);
-        Ok(Found { index: tables.index(), version, row, extents, class, first: locate(first) })
+        Ok(Found { index: tables.index(), version, row, extents, class, first })
     }
 
-    async fn extent(&self, body: LogPosition, extent: u32) -> Result<Vec<Located>, MetaError> {
+    async fn extent(&self, body: LogPosition, extent: u32) -> Result<LocatedExtent, MetaError> {
         let tables = self.core.read().await?;
         query::extent(&tables, body, extent).map_err(storage)?.map(locate).ok_or(MetaError::NotFound)
     }
@@ -108,12 +109,22 @@ impl Metadata for Coordinator {
 fn adds_rows(change: &Change) -> bool {
     matches!(
         change,
-        Change::PutObject { .. } | Change::CreateBucket { .. } | Change::BeginBody { .. } | Change::Append { .. }
+        Change::PutObject { .. }
+            | Change::CreateBucket { .. }
+            | Change::BeginBody { .. }
+            | Change::Append { .. }
+            | Change::BeginStripes { .. }
+            | Change::AppendStripes { .. }
     )
 }
 
-fn locate(chunks: Vec<(domain::record::ChunkRef, Vec<domain::NodeId>)>) -> Vec<Located> {
-    chunks.into_iter().map(|(chunk, nodes)| Located { chunk, nodes }).collect()
+fn locate(extent: query::LocatedExtent) -> LocatedExtent {
+    match extent {
+        query::LocatedExtent::Chunks(chunks) => {
+            LocatedExtent::Chunks(chunks.into_iter().map(|(chunk, nodes)| Located { chunk, nodes }).collect())
+        }
+        query::LocatedExtent::Stripes(stripes) => LocatedExtent::Stripes(stripes),
+    }
 }
 
 fn unexpected(reply: &Reply) -> MetaError {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use api::MetaError;
 use api::chunk_store::ChunkStore;
 use domain::{ChunkId, NodeId, Token};
-use meta::query;
+use meta::{Tables, query};
 
 use crate::gc::{commit_barrier, delete, wait_for_floors};
 use crate::service::{Core, storage};
@@ -50,7 +50,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), MetaError> {
     };
     let mut doomed = Vec::new();
     for ((node, id), token) in unknown {
-        if query::chunk_in_classes(&tables, cluster.classes.len(), &id).map_err(storage)?.is_empty() {
+        if !is_known(&tables, cluster.classes.len(), node, &id)? {
             doomed.push((node, id, token));
         }
     }
@@ -58,6 +58,12 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), MetaError> {
     tracing::debug!(copies = doomed.len(), "sweeping copies that no record knows");
     delete(core, doomed).await;
     Ok(())
+}
+
+/// Whether a record is of this chunk in one of the first `classes` storage classes, or of a stripe that places it on this node as a shard.
+pub(crate) fn is_known(tables: &dyn Tables, classes: usize, node: NodeId, id: &ChunkId) -> Result<bool, MetaError> {
+    let chunks = query::chunk_in_classes(tables, classes, id).map_err(storage)?;
+    Ok(!chunks.is_empty() || query::has_shard(tables, node, id).map_err(storage)?)
 }
 
 async fn find_unknown(
@@ -75,7 +81,7 @@ async fn find_unknown(
         let classes = query::cluster(&tables).map_err(storage)?.map_or(0, |row| row.classes.len());
         let mut strangers = Vec::new();
         for id in page {
-            if query::chunk_in_classes(&tables, classes, &id).map_err(storage)?.is_empty() {
+            if !is_known(&tables, classes, node, &id)? {
                 strangers.push(id);
             }
         }

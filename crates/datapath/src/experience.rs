@@ -22,6 +22,10 @@ struct Past {
     gets: Window,
     slow: bool,
     answered: Option<Instant>,
+    /// Gets under way.
+    asked: usize,
+    /// Since when it has owed an answer to some of them and given none to any.
+    owes_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +58,25 @@ impl Experience {
         past.answered = Some(Instant::now());
     }
 
+    /// A get begins; it is over when this is dropped.
+    pub fn begin_get(&self) -> Asked<'_> {
+        let mut past = self.0.lock();
+        past.asked += 1;
+        past.owes_since.get_or_insert_with(Instant::now);
+        Asked(self)
+    }
+
     /// A get was answered after `took`.
     pub fn get_took(&self, took: Duration) {
         let mut past = self.0.lock();
         past.gets.add(took);
-        past.answered = Some(Instant::now());
+        let now = Some(Instant::now());
+        (past.answered, past.owes_since) = (now, now);
+    }
+
+    /// When it has been silent for `time`, as seen by somebody who has waited since `asked`: earlier if others have waited for longer.
+    pub fn silent_at(&self, asked: Instant, time: Duration) -> Instant {
+        self.0.lock().owes_since.map_or(asked, |since| since.min(asked)) + time
     }
 
     /// The usual time of a put.
@@ -97,6 +115,19 @@ impl Experience {
     }
 }
 
+/// A get that is under way.
+pub(crate) struct Asked<'a>(&'a Experience);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut past = self.0.0.lock();
+        past.asked -= 1;
+        if past.asked == 0 {
+            past.owes_since = None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +154,25 @@ mod tests {
         assert_eq!(experience.seen(lately), Some(Seen::Answers));
         experience.mark_slow();
         assert_eq!(experience.seen(lately), Some(Seen::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_the_first_question_without_an_answer() {
+        let (experience, time) = (Experience::default(), Duration::from_millis(50));
+        let first = Instant::now();
+        let asked = experience.begin_get();
+        // waits: the clock is paused.
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let second = Instant::now();
+        let other = experience.begin_get();
+        assert_eq!(experience.silent_at(second, time), first + time);
+        drop(asked);
+        assert_eq!(experience.silent_at(second, time), first + time, "given up is not answered");
+        experience.get_took(Duration::from_millis(1));
+        assert_eq!(experience.silent_at(second, time), second + time);
+        drop(other);
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        assert_eq!(experience.silent_at(Instant::now(), time), Instant::now() + time, "it owes nobody anything");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Chunks to nodes and back.
+//! Chunks and stripes to nodes and back.
 //!
 //! A write goes to all its nodes at once and is *written* when W of them have made it durable; a read takes the first copy
 //! that is what metadata says it is. In between stand a byte budget, so that memory is bounded by configuration and not by
@@ -11,9 +11,15 @@ mod experience;
 mod hedges;
 mod nodes;
 mod read;
+mod stripe;
+mod stripe_read;
+mod stripe_write;
 mod write;
 
 pub use budget::{ByteBudget, Reservation};
 pub use nodes::{Connect, Nodes};
 pub use read::{BadCopy, Part, ReadError};
-pub use write::{Hold, LateAnswer, WriteError, WriteRequest};
+pub use stripe::Stripe;
+pub use stripe_read::{BadShard, StripeBytes, StripePart};
+pub use stripe_write::StripeWrite;
+pub use write::{Copied, Hold, LateAnswer, WriteError, WriteRequest};

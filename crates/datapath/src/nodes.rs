@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::experience::Experience;
 use crate::hedges::Hedges;
+use crate::stripe::Codecs;
 
 /// Makes the way to a node: a client for its address, or the node itself if it lives in this process.
 pub trait Connect: Send + Sync + 'static {
@@ -30,6 +31,7 @@ pub struct Nodes {
     known: Arc<Mutex<BTreeMap<NodeId, Arc<Peer>>>>,
     connect: Arc<dyn Connect>,
     pub(crate) hedges: Arc<Hedges>,
+    pub(crate) codecs: Codecs,
 }
 
 /// One node: how to reach it, and how it went so far.
@@ -43,7 +45,7 @@ pub(crate) struct Peer {
 impl Nodes {
     /// Nodes as `view` shows them, reached as `connect` says.
     pub fn new(view: watch::Receiver<Arc<ClusterView>>, connect: Arc<dyn Connect>) -> Self {
-        Self { view, known: Arc::default(), connect, hedges: Arc::default() }
+        Self { view, known: Arc::default(), connect, hedges: Arc::default(), codecs: Codecs::default() }
     }
 
     /// The present view.

@@ -2,7 +2,9 @@
 //!
 //! The likeliest node is asked; if it takes longer than 95 of 100 of its answers did, the next is asked beside it (a *hedge*), and
 //! the first good copy wins. Hedges are capped at 5 % of reads, so that load alone cannot double itself; a
-//! node silent for 50 ms is not load but trouble: it does not count against the cap, and is asked last from then on.
+//! node silent for 50 ms is not load but trouble: it does not count against the cap, and is asked last from then on. So that hedges in time do not
+//! hide it, who was asked is listened to for so long although another's answer is used; and silence is a node's, not a question's: whoever asks
+//! it later waits for what is left of the 50 ms.
 //! Source: Dean & Barroso, "The Tail at Scale", CACM 56(2), 2013.
 //!
 //! Nothing leaves here unverified: length and CRC-32C are compared with metadata's, whoever compared them before.
@@ -22,13 +24,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::nodes::{Nodes, Peer, doubt};
 
 /// The shortest time after which a second copy is asked for.
-const MIN_HEDGE: Duration = Duration::from_millis(5);
+pub(crate) const MIN_HEDGE: Duration = Duration::from_millis(5);
 
 /// A node that is silent for this long is slow.
-const SILENT_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(50);
 
 /// The whole of a read, all copies tried: beyond it the request's own deadline would cut it anyway.
-const DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Which part of a chunk is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,20 @@ pub enum ReadError {
         /// The chunk.
         chunk: domain::ChunkId,
     },
+    /// Fewer than K shards of a stripe could be had.
+    #[error("stripe {stripe}: {found} of {needed} shards that are needed could be read: {reasons}")]
+    StripeShort {
+        /// The stripe.
+        stripe: domain::StripeId,
+        /// Good shards.
+        found: usize,
+        /// K.
+        needed: usize,
+        /// Whether some node does not have what it should: the caller's locations may be out of date.
+        stale: bool,
+        /// What the nodes said.
+        reasons: String,
+    },
     /// Not enough good copies could be had.
     #[error("chunk {chunk}: {found} of {wanted} good copies could be read: {reasons}")]
     Unreadable {
@@ -86,6 +102,7 @@ impl Nodes {
         let mut reading = Reading::new(self, *chunk, holders, part);
         let outcome = reading.first_good().await;
         bad.append(&mut reading.bad);
+        listen_on(self, reading.asked, reading.waiting, |(node, ..)| node.id);
         outcome
     }
 
@@ -104,6 +121,51 @@ impl Nodes {
     }
 }
 
+/// Somebody who was asked and is expected to answer.
+pub(crate) struct Waiting {
+    pub node: NodeId,
+    pub peer: Arc<Peer>,
+    pub asked: Instant,
+}
+
+impl Waiting {
+    /// When the node has been silent for too long.
+    pub fn silent_at(&self) -> Instant {
+        self.peer.experience.silent_at(self.asked, SILENT_AFTER)
+    }
+}
+
+/// Takes out of `waiting` whoever was silent for too long, who is slow from now on. True if there was one.
+pub(crate) fn suspect_silent(nodes: &Nodes, waiting: &mut Vec<Waiting>) -> bool {
+    let now = Instant::now();
+    let silent: Vec<_> = waiting.extract_if(.., |waiting| now >= waiting.silent_at()).collect();
+    silent.iter().for_each(|waiting| nodes.suspect(&waiting.peer));
+    !silent.is_empty()
+}
+
+/// Listens to those who were asked and are not needed any more until each has answered or was silent for too long. What they send is dropped.
+pub(crate) fn listen_on<T: Send + 'static>(
+    nodes: &Nodes,
+    mut asked: JoinSet<T>,
+    mut waiting: Vec<Waiting>,
+    node_of: impl Fn(&T) -> NodeId + Send + 'static,
+) {
+    if waiting.is_empty() {
+        return;
+    }
+    let nodes = nodes.clone();
+    tokio::spawn(async move {
+        while let Some(silent_at) = waiting.iter().map(Waiting::silent_at).min() {
+            match timeout_at(silent_at, asked.join_next()).await {
+                Ok(Some(Ok(answer))) => waiting.retain(|waiting| waiting.node != node_of(&answer)),
+                Ok(Some(Err(_))) => {}
+                Ok(None) => return,
+                Err(_) => _ = suspect_silent(&nodes, &mut waiting),
+            }
+        }
+    });
+}
+
 /// One chunk being read.
 struct Reading<'a> {
     nodes: &'a Nodes,
@@ -111,8 +173,8 @@ struct Reading<'a> {
     part: Part,
     candidates: std::vec::IntoIter<(NodeView, Arc<Peer>)>,
     asked: JoinSet<(NodeView, Arc<Peer>, Result<Bytes, ChunkError>)>,
-    /// Those asked and not heard of, with when they were asked; a silent one is taken out once it is known to be slow.
-    waiting: Vec<(NodeId, Arc<Peer>, Instant)>,
+    /// Those asked and not heard of; a silent one is taken out once it is known to be slow.
+    waiting: Vec<Waiting>,
     /// When the one asked last has taken longer than it usually does.
     hedge_at: Option<Instant>,
     errors: Vec<(NodeId, ChunkError)>,
@@ -149,14 +211,10 @@ impl<'a> Reading<'a> {
         let now = Instant::now();
         let usual = peer.experience.get_p95().unwrap_or(SILENT_AFTER);
         self.hedge_at = Some(now + usual.clamp(MIN_HEDGE, SILENT_AFTER));
-        self.waiting.push((node.id, peer.clone(), now));
+        self.waiting.push(Waiting { node: node.id, peer: peer.clone(), asked: now });
         let (chunk, part) = (self.chunk, self.part.clone());
         self.asked.spawn(async move {
-            let begun = Instant::now();
             let answer = fetch(&peer, &chunk, &part).await;
-            if answer.is_ok() {
-                peer.experience.get_took(begun.elapsed());
-            }
             (node, peer, answer)
         });
         true
@@ -168,7 +226,7 @@ impl<'a> Reading<'a> {
             if self.asked.is_empty() && !self.ask_next() {
                 return Err(self.failure(0, 1));
             }
-            let silent_at = self.waiting.iter().map(|(_, _, begun)| *begun + SILENT_AFTER).min();
+            let silent_at = self.waiting.iter().map(Waiting::silent_at).min();
             let wake = [self.hedge_at, silent_at].into_iter().flatten().fold(deadline, Instant::min);
             match timeout_at(wake, self.asked.join_next()).await {
                 Ok(Some(Ok(answer))) => match self.judge(answer) {
@@ -185,12 +243,9 @@ impl<'a> Reading<'a> {
     /// Whoever was silent for too long is slow from now on, and another is asked; so is one that is merely late, within the cap.
     fn lose_patience(&mut self) {
         let now = Instant::now();
-        let silent: Vec<_> = self.waiting.extract_if(.., |(_, _, begun)| now >= *begun + SILENT_AFTER).collect();
-        for (_, peer, _) in &silent {
-            self.nodes.suspect(peer);
-        }
+        let silent = suspect_silent(self.nodes, &mut self.waiting);
         let late = self.hedge_at.take_if(|at| now >= *at).is_some();
-        if !silent.is_empty() || (late && self.nodes.hedges.take()) {
+        if silent || (late && self.nodes.hedges.take()) {
             self.ask_next();
         }
     }
@@ -219,21 +274,15 @@ impl<'a> Reading<'a> {
     /// The bytes if they are good; otherwise notes what was wrong with whom.
     fn judge(&mut self, answer: (NodeView, Arc<Peer>, Result<Bytes, ChunkError>)) -> Option<Bytes> {
         let (node, peer, answer) = answer;
-        self.waiting.retain(|(id, _, _)| *id != node.id);
+        self.waiting.retain(|waiting| waiting.node != node.id);
         let error = match answer {
             Ok(bytes) => return Some(bytes),
             Err(error) => error,
         };
-        let cause = match &error {
-            ChunkError::Missing { .. } => Some(DegradedCause::Absent),
-            ChunkError::Damaged { .. } => Some(DegradedCause::Damaged),
-            ChunkError::Unreachable { .. } => {
-                self.nodes.suspect(&peer);
-                None
-            }
-            _ => None,
-        };
-        if let (Some(cause), Some(incarnation)) = (cause, node.incarnation) {
+        if matches!(error, ChunkError::Unreachable { .. }) {
+            self.nodes.suspect(&peer);
+        }
+        if let (Some(cause), Some(incarnation)) = (cause_of(&error), node.incarnation) {
             self.bad.push(BadCopy { node: node.id, incarnation, cause });
         }
         self.errors.push((node.id, error));
@@ -253,8 +302,26 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Asks one node, and checks what comes.
-async fn fetch(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, ChunkError> {
+/// What an error says of a copy, if it says anything.
+pub(crate) fn cause_of(error: &ChunkError) -> Option<DegradedCause> {
+    match error {
+        ChunkError::Missing { .. } => Some(DegradedCause::Absent),
+        ChunkError::Damaged { .. } => Some(DegradedCause::Damaged),
+        _ => None,
+    }
+}
+
+/// Asks one node, checks what comes, and remembers how long it took.
+pub(crate) async fn fetch(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, ChunkError> {
+    let (_asked, begun) = (peer.experience.begin_get(), Instant::now());
+    let answer = fetch_checked(peer, chunk, part).await;
+    if answer.is_ok() {
+        peer.experience.get_took(begun.elapsed());
+    }
+    answer
+}
+
+async fn fetch_checked(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, ChunkError> {
     let damaged = || ChunkError::Damaged { id: chunk.id };
     match part {
         Part::Whole => {

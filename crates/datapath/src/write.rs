@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use api::{ChunkError, Stored, request_id};
 use bytes::Bytes;
-use domain::change::Written;
+use domain::change::{ShardAt, Written};
 use domain::placement::topology::{self, Wish};
 use domain::record::ChunkRef;
 use domain::view::NodeView;
-use domain::{ClassId, Incarnation, NodeId};
+use domain::{ChunkId, ClassId, Crc32c, Incarnation, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -50,12 +50,19 @@ pub struct WriteRequest {
     pub hold: Hold,
 }
 
-/// An answer that came after its chunk was handed back as written.
+/// What a copy on a node is a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// A chunk, in its storage class.
+    Chunk(ClassId, ChunkId),
+    /// A shard of a stripe.
+    Shard(ShardAt),
+}
+
+/// An answer that came after its chunk or stripe was handed back as written.
 pub struct LateAnswer {
-    /// Storage class of the chunk.
-    pub class: ClassId,
-    /// The chunk.
-    pub chunk: ChunkRef,
+    /// What the node made durable.
+    pub of: Copied,
     /// The node that made it durable.
     pub node: NodeId,
     /// The directory that did.
@@ -82,6 +89,12 @@ pub enum WriteError {
     Full {
         /// What the nodes said.
         reasons: String,
+    },
+    /// Parity could not be computed: a bug, or a stripe of a shape that no code has.
+    #[error("the stripe could not be encoded: {reason}")]
+    Encode {
+        /// What the code said.
+        reason: String,
     },
     /// Too few nodes can take more just now.
     #[error("the cluster is busy: {reasons}")]
@@ -163,7 +176,8 @@ impl<'a> Writing<'a> {
         self.taken.push((id, &node.domain));
         let (request, sender, nodes) = (self.request.clone(), self.sender.clone(), self.nodes.clone());
         tokio::spawn(request_id::carry(async move {
-            let answer = put(&nodes, &peer, &request).await;
+            let chunk = (request.chunk.id, request.chunk.crc);
+            let answer = put(&nodes, &peer, chunk, &request.bytes).await;
             // Nobody listens any more if the write failed as a whole.
             sender.send((id, answer)).await.ok();
         }));
@@ -240,31 +254,42 @@ impl<'a> Writing<'a> {
         tokio::spawn(async move {
             while let Some((node, answer)) = answers.recv().await {
                 let Ok(incarnation) = answer else { continue };
-                let (class, chunk, hold) = (request.class, request.chunk, request.hold.clone());
-                late.try_send(LateAnswer { class, chunk, node, incarnation, hold }).ok();
+                let (of, hold) = (Copied::Chunk(request.class, request.chunk.id), request.hold.clone());
+                late.try_send(LateAnswer { of, node, incarnation, hold }).ok();
             }
         });
     }
 
     fn failure(&self) -> WriteError {
-        let reasons = match self.bad.is_empty() {
-            true => "no node of the cluster takes chunks".to_string(),
-            false => self.bad.iter().map(|(id, error)| format!("{id}: {error}")).collect::<Vec<_>>().join("; "),
-        };
-        let any = |test: fn(&ChunkError) -> bool| self.bad.iter().any(|(_, error)| test(error));
-        if any(|error| matches!(error, ChunkError::Full { .. })) {
-            WriteError::Full { reasons }
-        } else if any(|error| matches!(error, ChunkError::Busy)) {
-            WriteError::Busy { reasons }
-        } else {
-            WriteError::QuorumShort { answered: self.good.len(), quorum: self.request.quorum, reasons }
-        }
+        failure(&self.bad, self.good.len(), self.request.quorum)
     }
 }
 
-async fn put(nodes: &Nodes, peer: &Arc<Peer>, request: &WriteRequest) -> Result<Incarnation, ChunkError> {
+/// Why a chunk or stripe was not written: `answered` of `quorum` nodes that must made it durable, and `bad` did not.
+pub(crate) fn failure(bad: &[(NodeId, ChunkError)], answered: usize, quorum: u8) -> WriteError {
+    let reasons = match bad.is_empty() {
+        true => "no node of the cluster takes chunks".to_string(),
+        false => bad.iter().map(|(id, error)| format!("{id}: {error}")).collect::<Vec<_>>().join("; "),
+    };
+    let any = |test: fn(&ChunkError) -> bool| bad.iter().any(|(_, error)| test(error));
+    if any(|error| matches!(error, ChunkError::Full { .. })) {
+        WriteError::Full { reasons }
+    } else if any(|error| matches!(error, ChunkError::Busy)) {
+        WriteError::Busy { reasons }
+    } else {
+        WriteError::QuorumShort { answered, quorum, reasons }
+    }
+}
+
+/// Puts a chunk on one node, and learns from how that went.
+pub(crate) async fn put(
+    nodes: &Nodes,
+    peer: &Arc<Peer>,
+    chunk: (ChunkId, Crc32c),
+    bytes: &Bytes,
+) -> Result<Incarnation, ChunkError> {
     let begun = Instant::now();
-    let mut put = std::pin::pin!(put_patiently(peer, request, begun));
+    let mut put = std::pin::pin!(put_patiently(peer, chunk, bytes, begun));
     let answer = match timeout_at(begun + SILENT_AFTER, put.as_mut()).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -287,9 +312,14 @@ async fn put(nodes: &Nodes, peer: &Arc<Peer>, request: &WriteRequest) -> Result<
 }
 
 /// A node that is busy says so at once; it is asked again for a while, so that a burst becomes a queue and not an error.
-async fn put_patiently(peer: &Peer, request: &WriteRequest, begun: Instant) -> Result<Stored, ChunkError> {
+async fn put_patiently(
+    peer: &Peer,
+    (id, crc): (ChunkId, Crc32c),
+    bytes: &Bytes,
+    begun: Instant,
+) -> Result<Stored, ChunkError> {
     loop {
-        match peer.store.put(request.chunk.id, request.chunk.crc, request.bytes.clone()).await {
+        match peer.store.put(id, crc, bytes.clone()).await {
             Err(ChunkError::Busy) if begun.elapsed() < BUSY_FOR => tokio::time::sleep(BUSY_RETRY).await,
             answer => return answer,
         }

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::{ChunkRef, DegradedCause, ObjectName};
-use crate::{BucketName, ChunkId, ClassId, Incarnation, LogPosition, NodeId};
+use crate::stripe::StripeRef;
+use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, Scheme, StripeId};
 
 /// Under which lease a change is asked for, and which request of that lease it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,39 @@ pub struct Written {
     pub quorum: u8,
     /// How many copies there should be: R.
     pub copies: u8,
+}
+
+/// A stripe that an edge wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenStripe {
+    /// Which, and how many bytes of the body are in it.
+    pub stripe: StripeRef,
+    /// Length of each shard in bytes.
+    pub shard_bytes: u32,
+    /// The shards, data first, in order.
+    pub shards: Vec<WrittenShard>,
+}
+
+/// A shard of it, and the nodes that said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenShard {
+    /// The chunk that it is stored as.
+    pub id: ChunkId,
+    /// CRC-32C of its bytes.
+    pub crc: Crc32c,
+    /// Every node that made it durable, with the incarnation that answered; none if it is a gap.
+    pub answers: Vec<(NodeId, Incarnation)>,
+}
+
+/// A shard by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardAt {
+    /// Storage class of the stripe.
+    pub class: ClassId,
+    /// The stripe.
+    pub stripe: StripeId,
+    /// Which of its shards, from 0.
+    pub index: u8,
 }
 
 /// What must be true of a key for a change to happen.
@@ -60,6 +94,20 @@ pub enum NewBody {
         body: LogPosition,
         /// What follows its last extent.
         last: Vec<Written>,
+    },
+    /// In these stripes: the whole body, at most one extent.
+    WholeStripes {
+        /// K + M of all of them.
+        scheme: Scheme,
+        /// The stripes.
+        stripes: Vec<WrittenStripe>,
+    },
+    /// In a body of stripes under construction, closed by these last ones.
+    FinishStripes {
+        /// The body.
+        body: LogPosition,
+        /// What follows its last extent.
+        last: Vec<WrittenStripe>,
     },
 }
 
@@ -134,6 +182,38 @@ pub enum Change {
         class: ClassId,
         /// The chunk.
         chunk: ChunkId,
+        /// The node whose copy it is.
+        node: NodeId,
+        /// The incarnation that was asked.
+        incarnation: Incarnation,
+        /// What was found.
+        cause: DegradedCause,
+    },
+    /// Starts a body of stripes too long for one command.
+    BeginStripes {
+        /// Storage class of its stripes.
+        class: ClassId,
+        /// K + M of all of them.
+        scheme: Scheme,
+    },
+    /// Adds the next extent to a body of stripes under construction.
+    AppendStripes {
+        /// The body.
+        body: LogPosition,
+        /// How many extents it has before this one.
+        extent: u32,
+        /// The extent's stripes.
+        stripes: Vec<WrittenStripe>,
+    },
+    /// Adds answers about shards that came after their commit.
+    ConfirmShards {
+        /// Shard, node and the incarnation that answered.
+        late: Vec<(ShardAt, NodeId, Incarnation)>,
+    },
+    /// Reports a copy of a shard that a read found absent or damaged.
+    ReportShard {
+        /// The shard.
+        shard: ShardAt,
         /// The node whose copy it is.
         node: NodeId,
         /// The incarnation that was asked.
@@ -257,6 +337,38 @@ pub enum Refusal {
         found: u64,
         /// How many may be.
         limit: u64,
+    },
+    /// Too few shards of a stripe stand on nodes of their own.
+    #[error(
+        "stripe {stripe}: {counted} of {needed} shards that must be durable are on registered nodes in their present incarnation, one on each"
+    )]
+    StripeShort {
+        /// The stripe.
+        stripe: StripeId,
+        /// Shards that count.
+        counted: u16,
+        /// How many must.
+        needed: u16,
+    },
+    /// A stripe of this id is known with other lengths or checksums.
+    #[error("stripe {stripe} is known with another length or checksum: the bytes were damaged before they were sent")]
+    StripeDiffers {
+        /// The stripe.
+        stripe: StripeId,
+    },
+    /// A stripe that contradicts itself.
+    #[error("stripe {stripe} {why}")]
+    StripeMalformed {
+        /// The stripe.
+        stripe: StripeId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Chunks for a body of stripes, stripes for one of chunks, or of another scheme.
+    #[error("upload {body} is of another kind than what should be added to it")]
+    BodyKind {
+        /// Its id.
+        body: LogPosition,
     },
 }
 

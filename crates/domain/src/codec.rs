@@ -22,7 +22,7 @@ pub enum CodecError {
     Damaged(String),
 }
 
-/// The layout this build writes.
+/// The layout that records have unless they are said to have another.
 const VERSION: u8 = 1;
 
 /// `record` as bytes: the version, then its fields.
@@ -33,9 +33,21 @@ pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 
 /// The record in `bytes`, which must hold nothing else.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_as(VERSION, bytes)
+}
+
+/// `record` in a later layout, number `layout`, for a record that has several.
+pub fn encode_as<T: Serialize>(layout: u8, record: &T) -> Vec<u8> {
+    let mut bytes = encode(record);
+    bytes[0] = layout;
+    bytes
+}
+
+/// The record in `bytes`, which must be of layout `layout` and hold nothing else.
+pub fn decode_as<T: DeserializeOwned>(layout: u8, bytes: &[u8]) -> Result<T, CodecError> {
     let (&found, fields) = bytes.split_first().ok_or_else(|| CodecError::Damaged("it is empty".into()))?;
-    if found != VERSION {
-        return Err(CodecError::Version { found, known: VERSION });
+    if found != layout {
+        return Err(CodecError::Version { found, known: layout });
     }
     let (record, rest) = postcard::take_from_bytes(fields).map_err(|error| CodecError::Damaged(error.to_string()))?;
     match rest.is_empty() {

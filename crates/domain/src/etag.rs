@@ -3,11 +3,14 @@
 //! Of an object of one chunk it is that chunk's SHA-256; of several, the SHA-256 over theirs, one after the other, and their number:
 //! `<64 hex digits>-<n>`. An empty object has the SHA-256 of nothing. It costs nothing: the names are known anyway. Whoever has the bytes and
 //! knows how they are cut can compute it too, which is how a copy finds out that a file need not be sent again.
+//!
+//! Of an object in stripes, each stripe counts as a chunk, named by the SHA-256 of its id and of how many bytes of it are the object's.
 
 use sha2::{Digest, Sha256};
 
 use crate::ChunkId;
 use crate::id::hex;
+use crate::stripe::StripeRef;
 
 /// An entity tag in the making.
 #[derive(Clone, Default)]
@@ -23,6 +26,12 @@ impl EtagHasher {
         self.first.get_or_insert(*id);
         self.over.update(id.as_bytes());
         self.chunks += 1;
+    }
+
+    /// Takes in the next stripe: its name, and how much of it is the object's, since zeros that follow are in the name too.
+    pub fn add_stripe(&mut self, stripe: &StripeRef) {
+        let named = Sha256::new().chain_update(stripe.id.as_bytes()).chain_update(stripe.length.to_be_bytes());
+        self.add(&ChunkId::from_digest(named));
     }
 
     /// The tag, without quotes.

@@ -18,9 +18,11 @@ pub mod quorum;
 pub mod record;
 pub mod registry;
 pub mod secret;
+pub mod stripe;
 pub mod timestamp;
 pub mod urlkey;
 pub mod view;
 
 pub use id::{ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, Token};
 pub use names::{BucketName, ObjectKey};
+pub use stripe::{Scheme, StripeId};

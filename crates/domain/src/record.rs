@@ -1,14 +1,15 @@
 //! The rows of the metadata tables: what the cluster remembers of buckets, objects, bodies, chunks, nodes and leases.
 //!
 //! An object version points at a **body**; a body is a list of chunk references cut into **extents**; a chunk's nodes
-//! are stored once, in its own row, however many bodies share it. So moving a replica touches one row, and
+//! are stored once, in its own row, however many bodies share it (so are those of a stripe's shards, see [`crate::stripe`]). So moving a replica touches one row, and
 //! deleting an object touches three, whatever its size.
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{self, CodecError};
 use crate::placement::topology::Site;
 use crate::registry::{Loss, Sweep};
-use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey};
+use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey, Scheme};
 
 /// How the bytes of a bucket's objects are kept where the request does not say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +48,23 @@ pub struct ObjectRow {
     pub created_ms: u64,
 }
 
+/// What a body's extents list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// Chunks, in whole copies.
+    Chunks,
+    /// Stripes, all of one scheme.
+    Stripes(Scheme),
+}
+
 /// A body: what object versions point at. Immutable once complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Its record has two layouts: the first is of a time when all bodies were of chunks, and still says those. So equal logs make equal rows,
+/// whichever build applies them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyRow {
+    /// What its extents list.
+    pub kind: BodyKind,
     /// Object versions that point here; 0 while under construction and in the trash.
     pub uses: u32,
     /// The lease it is being built under, until it is complete.
@@ -60,6 +75,35 @@ pub struct BodyRow {
     pub size: u64,
     /// Extents so far, or in all.
     pub extents: u32,
+}
+
+/// The layout of bodies that are not of chunks.
+const BODY_LAYOUT: u8 = 2;
+
+type BodyFields = (u32, Option<LogPosition>, ClassId, u64, u32);
+
+impl BodyRow {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let fields: BodyFields = (self.uses, self.builder, self.class, self.size, self.extents);
+        match self.kind {
+            BodyKind::Chunks => codec::encode(&fields),
+            BodyKind::Stripes(scheme) => codec::encode_as(BODY_LAYOUT, &(fields, scheme)),
+        }
+    }
+
+    /// The record in `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (fields, kind): (BodyFields, _) = match bytes.first() {
+            Some(&BODY_LAYOUT) => {
+                let (fields, scheme) = codec::decode_as(BODY_LAYOUT, bytes)?;
+                (fields, BodyKind::Stripes(scheme))
+            }
+            _ => (codec::decode(bytes)?, BodyKind::Chunks),
+        };
+        let (uses, builder, class, size, extents) = fields;
+        Ok(Self { kind, uses, builder, class, size, extents })
+    }
 }
 
 /// A chunk as a body names it: enough to read it and to notice that it is not it.
@@ -213,7 +257,7 @@ pub struct ClusterRow {
     pub ticks_ms: u64,
     /// The names of storage classes, by [`ClassId`]; the first is the default class, without a name.
     pub classes: Vec<String>,
-    /// The most copies that any write has asked for: fewer nodes than that must never remain.
+    /// The most nodes that any write has asked for, a copy or a shard on each: fewer than that must never remain.
     pub most_copies: u8,
     /// Raised by every change of a key: what whoever follows the keys waits to see pass.
     pub keys_revision: u64,
@@ -264,5 +308,30 @@ pub struct ObjectName {
 impl std::fmt::Display for ObjectName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.bucket, self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_chunks_is_written_as_it_always_was() {
+        let row = BodyRow {
+            kind: BodyKind::Chunks,
+            uses: 1,
+            builder: Some(LogPosition(300)),
+            class: ClassId(2),
+            size: 5,
+            extents: 7,
+        };
+        assert_eq!(row.encode(), [1, 1, 1, 0xac, 2, 2, 5, 7]);
+        assert_eq!(BodyRow::decode(&row.encode()), Ok(row.clone()));
+        let stripes = BodyRow { kind: BodyKind::Stripes("4+2".parse().unwrap()), ..row };
+        assert_eq!(stripes.encode(), [2, 1, 1, 0xac, 2, 2, 5, 7, 4, 2]);
+        assert_eq!(BodyRow::decode(&stripes.encode()), Ok(stripes));
+        assert!(BodyRow::decode(&[2, 1, 1, 0xac, 2, 2, 5, 7, 0, 2]).is_err(), "0+2 is no scheme");
+        assert!(matches!(BodyRow::decode(&[3, 0]), Err(CodecError::Version { found: 3, .. })));
+        assert!(BodyRow::decode(&[]).is_err());
     }
 }

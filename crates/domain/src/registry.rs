@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::NodeRow;
-use crate::{ChunkId, ClassId, Incarnation, NodeId};
+use crate::{ChunkId, ClassId, Incarnation, NodeId, StripeId};
 
 /// The most bytes of a class's or a failure domain's name.
 pub const MAX_LABEL_BYTES: usize = 64;
@@ -121,11 +121,16 @@ pub struct Loss {
     pub since_ms: u64,
 }
 
-/// How far the copies on a lost directory are counted as missing.
+/// How far the copies on a lost directory are counted as missing: chunks first, then stripes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sweep {
-    /// The last chunk that was looked at, in the order of the table; none yet at the beginning.
-    pub after: Option<(ClassId, ChunkId)>,
+pub enum Sweep {
+    /// Nothing was looked at yet.
+    #[default]
+    Begin,
+    /// The last chunk that was looked at, in the order of the table.
+    Chunk(ClassId, ChunkId),
+    /// All chunks, and the last stripe; none yet at the beginning.
+    Stripe(Option<(ClassId, StripeId)>),
 }
 
 /// What a directory is to a node's row.

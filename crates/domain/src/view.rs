@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::topology::{self, Ranked, Site, Wish};
 use crate::record::{NodeRow, NodeState};
-use crate::{ChunkId, ClassId, Incarnation, NodeId};
+use crate::{ChunkId, ClassId, Incarnation, NodeId, StripeId};
 
 /// How a node looks to the coordinator's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +80,19 @@ impl ClusterView {
     /// Nodes that may take `chunk`, best first: those that are *in* and stamped, as [`topology::place`] has it. With each, whether it is a last
     /// resort only.
     pub fn place(&self, chunk: &ChunkId, wish: Wish) -> Vec<(&NodeView, bool)> {
+        self.place_key(&chunk.to_hex(), wish)
+    }
+
+    /// [`Self::place`] for the shards of a stripe, one on each of the first nodes.
+    pub fn place_stripe(&self, stripe: &StripeId, wish: Wish) -> Vec<(&NodeView, bool)> {
+        self.place_key(&stripe.to_hex(), wish)
+    }
+
+    fn place_key(&self, key: &str, wish: Wish) -> Vec<(&NodeView, bool)> {
         let (takers, sites): (Vec<_>, Vec<_>) =
             self.nodes.iter().filter_map(|node| node.site().map(|site| (node, site))).unzip();
         let place = |Ranked { site, last_resort }| (takers[site], last_resort);
-        topology::place(&chunk.to_hex(), wish, &sites).into_iter().map(place).collect()
+        topology::place(key, wish, &sites).into_iter().map(place).collect()
     }
 
     /// [`Self::place`] for the default class.

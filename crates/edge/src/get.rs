@@ -35,7 +35,7 @@ pub(crate) async fn get(edge: &Edge, name: ObjectName, parts: &Parts) -> Result<
             return Err(Failure::new(Situation::PreconditionFailed, "the object's entity tag or date is another"));
         }
     }
-    edge.counts.get(read_quorum);
+    edge.counts.get(head.scheme.is_some(), read_quorum);
     let size = head.row.size;
     let part = conditional::part(&parts.headers, &head.row.etag, head.row.created_ms);
     let Some(range) = part.of(size) else { return Ok(unsatisfiable(size)) };

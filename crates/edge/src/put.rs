@@ -7,20 +7,21 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::change::Written;
+use domain::change::{Written, WrittenStripe};
 use domain::chunking::ChunkMode;
-use domain::quorum;
 use domain::record::ObjectName;
 use domain::view::ClusterView;
+use domain::{ChunkId, Incarnation, NodeId, Scheme, etag, quorum};
 use futures_util::StreamExt;
-use objects::{BodyError, PutDone, PutRequest};
+use objects::{BodyError, Pieces, PutDone, PutRequest};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::conditional;
 use crate::reply::Failure;
 use crate::router::Edge;
 
-/// What a reference client is told of a chunk.
+/// What a reference client is told of a chunk or shard.
 #[derive(Serialize)]
 struct ChunkJson {
     chunk_id: String,
@@ -31,8 +32,8 @@ struct ChunkJson {
 /// `PUT /v1/o/{bucket}/{key}`: stores the body as the object's next version.
 pub(crate) async fn put(edge: &Edge, name: ObjectName, parts: Parts, body: Body) -> Result<Response, Failure> {
     let request = request(edge, &name, &parts.headers)?;
-    let own_quorum = parts.headers.contains_key(routes::HEADER_W).then_some(request.write_quorum).flatten();
-    edge.counts.put(own_quorum);
+    let own_quorum = parts.headers.contains_key(routes::HEADER_W) && request.scheme.is_none();
+    edge.counts.put(request.scheme.is_some(), own_quorum.then_some(request.write_quorum).flatten());
     let body = body.into_data_stream().map(|frame| frame.map_err(body_error));
     let done = edge.objects.put(request, body).await?;
     Ok(render(edge, &name, done))
@@ -59,12 +60,9 @@ pub(crate) async fn delete(edge: &Edge, name: ObjectName, parts: &Parts) -> Resu
 }
 
 fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutRequest, Failure> {
-    if headers.contains_key(routes::HEADER_EC) {
-        return Err(Failure::new(
-            Situation::NotImplemented,
-            "X-KVFS-EC: erasure coding is not built; leave it out to store replicas",
-        ));
-    }
+    let scheme = text(headers, routes::HEADER_EC)?.map(str::trim).filter(|text| !text.is_empty());
+    let scheme = scheme.map(str::parse::<Scheme>).transpose();
+    let scheme = scheme.map_err(|error| bad_argument(format!("X-KVFS-EC: {error}")))?;
     let settings = edge.objects.settings();
     let wanted = text(headers, routes::HEADER_W)?.unwrap_or_default();
     let write_quorum = quorum::parse("X-KVFS-W", wanted, settings.copies, settings.write_quorum)
@@ -81,6 +79,7 @@ fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutReq
         content_type: text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or("application/octet-stream").to_string(),
         user_metadata: Vec::new(),
         when: conditional::precondition(headers).map_err(bad_argument)?,
+        scheme,
         write_quorum: Some(write_quorum),
         chunk_mode: chunk_mode(headers)?,
         make_bucket: true,
@@ -96,26 +95,46 @@ fn chunk_mode(headers: &HeaderMap) -> Result<Option<ChunkMode>, Failure> {
 
 fn render(edge: &Edge, name: &ObjectName, done: PutDone) -> Response {
     let view = edge.objects.view();
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "bucket": name.bucket.as_str(),
         "key": name.key.to_string(),
         "size": done.size,
-        "chunk_size": edge.objects.settings().chunk_bytes,
-        "chunks": done.chunks.iter().map(|chunk| chunk_json(chunk, &view)).collect::<Vec<_>>(),
         "version": done.revision,
         "etag": done.etag,
     });
+    match &done.pieces {
+        Pieces::Chunks(chunks) => {
+            body["chunk_size"] = edge.objects.settings().chunk_bytes.into();
+            body["chunks"] = chunks.iter().map(|chunk| json!(chunk_json(chunk, &view))).collect();
+        }
+        Pieces::Stripes(scheme, stripes) => {
+            let shard_size = stripes.first().map_or(0, |stripe| stripe.shard_bytes);
+            let (k, m) = (scheme.data(), scheme.parity());
+            body["ec"] = json!({ "k": k, "m": m, "shard_size": shard_size, "data_size": done.size });
+            body["stripes"] = stripes.iter().map(|stripe| stripe_json(stripe, &view)).collect();
+            body["num_stripes"] = etag::chunks_of(&done.etag).into();
+        }
+    }
     let etag = (header::ETAG, format!("\"{}\"", done.etag));
     (StatusCode::CREATED, [etag], Json(body)).into_response()
 }
 
 fn chunk_json(written: &Written, view: &ClusterView) -> ChunkJson {
-    let address = |(node, _): &(domain::NodeId, domain::Incarnation)| view.node(*node).map(|node| node.addr.clone());
-    ChunkJson {
-        chunk_id: written.chunk.id.to_hex(),
-        size: written.chunk.length,
-        replicas: written.answers.iter().filter_map(address).collect(),
-    }
+    located(&written.chunk.id, written.chunk.length, &written.answers, view)
+}
+
+fn stripe_json(written: &WrittenStripe, view: &ClusterView) -> serde_json::Value {
+    let shards = written.shards.iter().map(|shard| located(&shard.id, written.shard_bytes, &shard.answers, view));
+    json!({
+        "stripe_id": written.stripe.id.to_hex(),
+        "data_len": written.stripe.length,
+        "shards": shards.collect::<Vec<_>>(),
+    })
+}
+
+fn located(id: &ChunkId, size: u32, answers: &[(NodeId, Incarnation)], view: &ClusterView) -> ChunkJson {
+    let address = |(node, _): &(NodeId, Incarnation)| view.node(*node).map(|node| node.addr.clone());
+    ChunkJson { chunk_id: id.to_hex(), size, replicas: answers.iter().filter_map(address).collect() }
 }
 
 /// A header's text; bytes that are no text are refused.

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::change::Refusal;
-use objects::{ObjectError, ObjectHead, WriteError};
+use objects::{ObjectError, ObjectHead, ReadError, WriteError};
 
 use crate::path::PathError;
 
@@ -55,11 +55,12 @@ impl From<ObjectError> for Failure {
             ObjectError::NotFound => Situation::NoSuchKey,
             ObjectError::Replaced => Situation::DataUnavailable,
             ObjectError::Refused(refusal) => refusal_situation(refusal),
-            ObjectError::Quorum(_) => Situation::BadArgument,
+            ObjectError::Quorum(_) | ObjectError::Scheme(_) => Situation::BadArgument,
             ObjectError::BodyBroken(_) | ObjectError::BodyLength { .. } => Situation::BodyBroken,
             ObjectError::TooLarge { .. } => Situation::TooLarge,
             ObjectError::TooSlow(_) => Situation::TooSlow,
             ObjectError::Write(error) => write_situation(error),
+            ObjectError::Read(ReadError::StripeShort { .. }) => Situation::Unavailable,
             ObjectError::Read(_) => Situation::DataUnavailable,
             ObjectError::Meta(error) => meta_situation(error),
             ObjectError::Busy { .. } => Situation::Busy,
@@ -75,6 +76,7 @@ fn write_situation(error: &WriteError) -> Situation {
         WriteError::QuorumShort { .. } => Situation::DataUnavailable,
         WriteError::Full { .. } => Situation::Full,
         WriteError::Busy { .. } => Situation::Busy,
+        WriteError::Encode { .. } => Situation::Internal,
     }
 }
 
@@ -85,10 +87,17 @@ fn refusal_situation(refusal: &Refusal) -> Situation {
         Refusal::BucketNotEmpty { .. } => Situation::BucketNotEmpty,
         Refusal::NoSuchObject => Situation::NoSuchKey,
         Refusal::Precondition { .. } => Situation::PreconditionFailed,
-        Refusal::LeaseGone | Refusal::Forgotten { .. } | Refusal::BodyGone { .. } | Refusal::QuorumShort { .. } => {
-            Situation::Unavailable
-        }
-        Refusal::BodyDiffers { .. } | Refusal::ChunkDiffers { .. } | Refusal::NoSuchClass { .. } => Situation::Internal,
+        Refusal::LeaseGone
+        | Refusal::Forgotten { .. }
+        | Refusal::BodyGone { .. }
+        | Refusal::QuorumShort { .. }
+        | Refusal::StripeShort { .. } => Situation::Unavailable,
+        Refusal::BodyDiffers { .. }
+        | Refusal::ChunkDiffers { .. }
+        | Refusal::StripeDiffers { .. }
+        | Refusal::StripeMalformed { .. }
+        | Refusal::BodyKind { .. }
+        | Refusal::NoSuchClass { .. } => Situation::Internal,
         Refusal::TooMany { .. } => Situation::Busy,
     }
 }
@@ -113,10 +122,17 @@ pub(crate) fn describe(response: &mut Response, head: &ObjectHead) {
         (header::LAST_MODIFIED, httpdate::fmt_http_date(modified)),
         (header::ACCEPT_RANGES, "bytes".to_string()),
         (HeaderName::from_static(routes::HEADER_VERSION), head.row.revision.to_string()),
-        (HeaderName::from_static(routes::HEADER_CHUNKS), head.chunks.to_string()),
         (header::CONTENT_TYPE, head.row.content_type.clone()),
     ];
-    for (name, value) in pairs {
+    let pieces = match head.scheme {
+        None => vec![(routes::HEADER_CHUNKS, head.pieces.to_string())],
+        Some(scheme) => {
+            let stripes = domain::etag::chunks_of(&head.row.etag);
+            vec![(routes::HEADER_EC, scheme.to_string()), (routes::HEADER_STRIPES, stripes.to_string())]
+        }
+    };
+    let pieces = pieces.into_iter().map(|(name, value)| (HeaderName::from_static(name), value));
+    for (name, value) in pairs.into_iter().chain(pieces) {
         // A stored value came in as a header, so it is one; a damaged row must not become a panic.
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);

@@ -65,16 +65,16 @@ impl Counts {
         }
     }
 
-    pub(crate) fn put(&self, write_quorum: Option<u8>) {
-        self.puts.count(&["replication"]);
+    pub(crate) fn put(&self, stripes: bool, write_quorum: Option<u8>) {
+        self.puts.count(&[mode(stripes)]);
         if let Some(quorum) = write_quorum {
             self.quorums.count(&["write", &quorum.to_string()]);
         }
     }
 
-    pub(crate) fn get(&self, read_quorum: u8) {
-        self.gets.count(&["replication"]);
-        if read_quorum > 1 {
+    pub(crate) fn get(&self, stripes: bool, read_quorum: u8) {
+        self.gets.count(&[mode(stripes)]);
+        if read_quorum > 1 && !stripes {
             self.quorums.count(&["read", &read_quorum.to_string()]);
         }
     }
@@ -82,6 +82,11 @@ impl Counts {
     pub(crate) fn delete(&self) {
         self.deletes.count(&[]);
     }
+}
+
+/// How the reference calls the two ways of keeping an object.
+fn mode(stripes: bool) -> &'static str {
+    if stripes { "ec" } else { "replication" }
 }
 
 /// The native API.

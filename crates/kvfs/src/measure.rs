@@ -1,6 +1,7 @@
 //! What each role shows at `/metrics` besides its requests: read from the parts when somebody asks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Admin, ChunkStore};
 use bootstrap::metrics::{Gauge, Metrics};
@@ -15,8 +16,12 @@ pub fn gateway(metrics: &Metrics, objects: &Objects) {
     let nodes = metrics.gauge("kvfs_dns_runtime", "Registered data nodes");
     let healthy = metrics.gauge("kvfs_dns_healthy", "Data nodes whose probes go well");
     let ready = metrics.gauge("kvfs_ready", "1 if the gateway takes writes");
-    let objects = objects.clone();
+    let degraded =
+        metrics.counters("kvfs_ec_degraded_read", "Reads of stripes that had to compute missing shards", &[]);
+    let (objects, counted) = (objects.clone(), AtomicU64::new(0));
     metrics.before_each_scrape(move || {
+        let reads = objects.degraded_reads();
+        degraded.add(&[], reads - counted.fetch_max(reads, Ordering::Relaxed).min(reads));
         let (bytes, requests) = objects.budget_use();
         let view = objects.view();
         taken.set(bytes as u64);

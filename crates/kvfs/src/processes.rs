@@ -211,7 +211,7 @@ impl Plan<'_> {
                 ("EDGE_COORD_URL", format!("http://127.0.0.1:{}", self.ports.coordinator)),
                 ("EDGE_REPLICAS", objects.copies.to_string()),
                 ("EDGE_QUORUM_WRITE", objects.write_quorum.to_string()),
-                ("EDGE_CHUNK_SIZE", objects.chunk_bytes.to_string()),
+                ("EDGE_CHUNK_SIZE", objects.shard_bytes.unwrap_or(0).to_string()),
                 ("EDGE_CHUNK_MODE", objects.chunk_mode.name().to_string()),
                 ("EDGE_PLACEMENT_PREFER", objects.prefer.clone().unwrap_or_default()),
                 ("EDGE_BODY_BUDGET", objects.budget_bytes.to_string()),

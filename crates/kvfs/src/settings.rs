@@ -362,6 +362,7 @@ fn objects(reader: &mut Reader, role: &str) -> objects::Settings {
         chunk_bytes: if chunk == 0 { domain::chunking::DEFAULT_CHUNK_BYTES } else { chunk },
         chunk_mode,
         prefer,
+        shard_bytes: (chunk != 0).then_some(chunk),
         budget_bytes: budget,
         ..defaults
     }

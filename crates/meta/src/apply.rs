@@ -92,6 +92,7 @@ impl Machine<'_> {
             Command::EmptyTrash { body } => self.empty_trash(*body),
             Command::ForgetChunks { barrier, chunks } => self.forget(*barrier, chunks),
             Command::HoldDeletes { reason } => self.hold_deletes(reason.clone()),
+            Command::ForgetStripes { barrier, stripes } => self.forget_stripes(*barrier, stripes),
         }
     }
 

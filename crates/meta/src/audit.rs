@@ -2,13 +2,15 @@
 //!
 //! Costs a read of every row, so it is for tests, drills and operators who want to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::record::{BodyRow, ChunkRow, Extent, ObjectRow};
-use domain::{ChunkId, ClassId, LogPosition};
+use domain::record::{BodyRow, ChunkRow, ObjectRow};
+use domain::stripe::{StripeRow, Unit};
+use domain::{ClassId, LogPosition, StripeId};
 
 use crate::keys;
-use crate::machine::{damaged_key, decode};
+use crate::machine::{damaged_key, decode, decode_body, decode_units};
+use crate::stripes::copies_of;
 use crate::tables::{StorageError, Table, Tables};
 use crate::totals;
 
@@ -19,6 +21,7 @@ pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
     audit_uses(tables, &bodies, &mut problems)?;
     let references = audit_extents(tables, &bodies, &mut problems)?;
     audit_chunks(tables, &references, &mut problems)?;
+    audit_stripes(tables, &references, &mut problems)?;
     let (said, found) = (totals::totals(tables)?, totals::count(tables)?);
     if said != found {
         problems.push(format!("the totals say {said:?} and are {found:?}"));
@@ -27,12 +30,13 @@ pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
 }
 
 type Bodies = BTreeMap<LogPosition, BodyRow>;
+type References = BTreeMap<(ClassId, Unit), u64>;
 
 fn bodies(tables: &dyn Tables) -> Result<Bodies, StorageError> {
     let rows = tables.scan(Table::Bodies, &[], &[], usize::MAX)?;
     let parse = |(key, value): &(Vec<u8>, Vec<u8>)| {
         let id = keys::parse_position(key).ok_or_else(|| damaged_key(Table::Bodies))?;
-        Ok((id, decode(Table::Bodies, value)?))
+        Ok((id, decode_body(value)?))
     };
     rows.iter().map(parse).collect()
 }
@@ -58,21 +62,16 @@ fn audit_uses(tables: &dyn Tables, bodies: &Bodies, problems: &mut Vec<String>) 
     Ok(())
 }
 
-/// Every extent is of a body, and every body has its extents. Returns the references to each chunk.
-fn audit_extents(
-    tables: &dyn Tables,
-    bodies: &Bodies,
-    problems: &mut Vec<String>,
-) -> Result<BTreeMap<(ClassId, ChunkId), u64>, StorageError> {
+/// Every extent is of a body, and every body has its extents. Returns the references to each chunk and stripe.
+fn audit_extents(tables: &dyn Tables, bodies: &Bodies, problems: &mut Vec<String>) -> Result<References, StorageError> {
     let mut references = BTreeMap::new();
     let mut extents: BTreeMap<LogPosition, u32> = BTreeMap::new();
     for (key, value) in tables.scan(Table::Extents, &[], &[], usize::MAX)? {
         let body = key.get(..8).and_then(keys::parse_position).ok_or_else(|| damaged_key(Table::Extents))?;
-        let extent: Extent = decode(Table::Extents, &value)?;
         *extents.entry(body).or_default() += 1;
-        let class = bodies.get(&body).map_or(ClassId::default(), |row| row.class);
-        for chunk in extent.chunks {
-            *references.entry((class, chunk.id)).or_default() += 1;
+        let Some(row) = bodies.get(&body) else { continue };
+        for unit in decode_units(row.kind, &value)? {
+            *references.entry((row.class, unit)).or_default() += 1;
         }
     }
     for (id, body) in bodies {
@@ -86,16 +85,12 @@ fn audit_extents(
 }
 
 /// Each chunk counts its references, and is garbage exactly when there are none.
-fn audit_chunks(
-    tables: &dyn Tables,
-    references: &BTreeMap<(ClassId, ChunkId), u64>,
-    problems: &mut Vec<String>,
-) -> Result<(), StorageError> {
+fn audit_chunks(tables: &dyn Tables, references: &References, problems: &mut Vec<String>) -> Result<(), StorageError> {
     let mut known = 0;
     for (key, value) in tables.scan(Table::Chunks, &[], &[], usize::MAX)? {
         let (class, id) = keys::parse_chunk(&key).ok_or_else(|| damaged_key(Table::Chunks))?;
         let row: ChunkRow = decode(Table::Chunks, &value)?;
-        let found = references.get(&(class, id)).copied().unwrap_or(0);
+        let found = references.get(&(class, Unit::Chunk(id))).copied().unwrap_or(0);
         known += usize::from(found > 0);
         if found != row.count {
             problems.push(format!("chunk {id} counts {} references and has {found}", row.count));
@@ -108,8 +103,50 @@ fn audit_chunks(
             problems.push(format!("chunk {id} with {} references, listed as garbage: {dated}", row.count));
         }
     }
-    if known != references.len() {
-        problems.push(format!("{} chunks are referenced and {known} of them have a record", references.len()));
+    let referenced = references.keys().filter(|(_, unit)| matches!(unit, Unit::Chunk(_))).count();
+    if known != referenced {
+        problems.push(format!("{referenced} chunks are referenced and {known} of them have a record"));
+    }
+    Ok(())
+}
+
+/// Each stripe counts its references, is garbage exactly when there are none, has the id of its shards, and each of their copies stands in
+/// the list of its node, which has nothing else.
+fn audit_stripes(tables: &dyn Tables, references: &References, problems: &mut Vec<String>) -> Result<(), StorageError> {
+    let (mut known, mut placed) = (0, BTreeSet::new());
+    for (key, value) in tables.scan(Table::Stripes, &[], &[], usize::MAX)? {
+        let (class, id) = keys::parse_stripe(&key).ok_or_else(|| damaged_key(Table::Stripes))?;
+        let row: StripeRow = decode(Table::Stripes, &value)?;
+        let found = references.get(&(class, Unit::Stripe(id))).copied().unwrap_or(0);
+        known += usize::from(found > 0);
+        if found != row.count {
+            problems.push(format!("stripe {id} counts {} references and has {found}", row.count));
+        }
+        let dated = match row.zero_at {
+            Some(since) => tables.get(Table::Garbage, &keys::garbage_stripe(since, class, &id))?.is_some(),
+            None => false,
+        };
+        if dated != (row.count == 0) {
+            problems.push(format!("stripe {id} with {} references, listed as garbage: {dated}", row.count));
+        }
+        if StripeId::of(row.scheme, row.shards.iter().map(|shard| &shard.id)) != id {
+            problems.push(format!("stripe {id} has not the id of its shards"));
+        }
+        let degraded = tables.get(Table::Degraded, &keys::queued_stripe(class, &id))?.is_some();
+        if degraded != (row.standing() < row.scheme.shards()) {
+            problems.push(format!("stripe {id} with {} good shards, listed as degraded: {degraded}", row.standing()));
+        }
+        placed.extend(copies_of(&row).map(|(shard, copy)| keys::shard(copy.node, &shard, class, &id)));
+    }
+    let referenced = references.keys().filter(|(_, unit)| matches!(unit, Unit::Stripe(_))).count();
+    if known != referenced {
+        problems.push(format!("{referenced} stripes are referenced and {known} of them have a record"));
+    }
+    let listed: BTreeSet<_> =
+        tables.scan(Table::Shards, &[], &[], usize::MAX)?.into_iter().map(|(key, _)| key).collect();
+    if listed != placed {
+        let (more, less) = (listed.difference(&placed).count(), placed.difference(&listed).count());
+        problems.push(format!("the lists of shards by node have {more} too many and lack {less}"));
     }
     Ok(())
 }

@@ -109,8 +109,8 @@ impl Machine<'_> {
         self.put(Table::Chunks, &keys::chunk(class, id), &row)
     }
 
-    /// Remembers the most copies that any write has asked for.
-    fn note_copies(&mut self, copies: u8) -> Result<(), StorageError> {
+    /// Remembers the most nodes that any write has asked for.
+    pub fn note_copies(&mut self, copies: u8) -> Result<(), StorageError> {
         if copies <= self.cluster.most_copies {
             return Ok(());
         }
@@ -119,7 +119,10 @@ impl Machine<'_> {
     }
 
     /// The answers that count: of registered nodes in their present incarnation, each node once.
-    fn counting(&mut self, answers: &[(NodeId, Incarnation)]) -> Result<BTreeMap<NodeId, Incarnation>, StorageError> {
+    pub fn counting(
+        &mut self,
+        answers: &[(NodeId, Incarnation)],
+    ) -> Result<BTreeMap<NodeId, Incarnation>, StorageError> {
         let nodes = self.nodes()?;
         let present = |&&(id, incarnation): &&(NodeId, Incarnation)| {
             nodes.iter().any(|(node, row)| *node == id && row.incarnation == Some(incarnation))
@@ -158,7 +161,7 @@ impl Machine<'_> {
         cause: DegradedCause,
         fresh: bool,
     ) -> Result<(), StorageError> {
-        let wanted = self.wanted(class, id, row.wanted)?;
+        let wanted = self.wanted(&id.to_hex(), Wish { class, copies: row.wanted.into() })?;
         let held: Vec<_> = row.held().collect();
         let key = keys::chunk(class, id);
         match wanted.iter().all(|node| held.contains(node)) && wanted.len() >= usize::from(row.wanted) {
@@ -174,13 +177,12 @@ impl Machine<'_> {
         }
     }
 
-    /// Where `copies` of a chunk should be, by the present registry.
-    fn wanted(&mut self, class: ClassId, id: &ChunkId, copies: u8) -> Result<Vec<NodeId>, StorageError> {
-        let copies = usize::from(copies);
+    /// On which nodes copies or shards of what has the key `key` should be, by the present registry.
+    pub fn wanted(&mut self, key: &str, wish: Wish) -> Result<Vec<NodeId>, StorageError> {
         let (takers, sites): (Vec<_>, Vec<_>) =
             self.nodes()?.iter().filter_map(|(node, row)| row.site().map(|site| (*node, site))).unzip();
-        let order = topology::place(&id.to_hex(), Wish { class, copies }, &sites);
-        Ok(order.into_iter().take(copies).map(|ranked| takers[ranked.site]).collect())
+        let order = topology::place(key, wish, &sites);
+        Ok(order.into_iter().take(wish.copies).map(|ranked| takers[ranked.site]).collect())
     }
 }
 

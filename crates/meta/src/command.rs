@@ -4,7 +4,7 @@ use domain::change::{Change, Outcome, Refusal, Session};
 use domain::codec::{self, CodecError};
 use domain::registry::{LossCause, NodeLabels};
 use domain::secret::{CredentialState, Sealed};
-use domain::{ChunkId, ClassId, Incarnation, LogPosition, NodeId};
+use domain::{ChunkId, ClassId, Incarnation, LogPosition, NodeId, StripeId};
 use serde::{Deserialize, Serialize};
 
 /// The payload of one log entry: commands proposed together, applied in order, in one transaction.
@@ -114,7 +114,7 @@ pub enum Command {
         /// What was stamped.
         incarnation: Incarnation,
     },
-    /// Counts copies of earlier incarnations of a node as missing, among the next so many chunks ([`crate::MAX_SWEEP`] at most).
+    /// Counts copies of earlier incarnations of a node as missing, among the next so many chunks or stripes ([`crate::MAX_SWEEP`] at most).
     SweepNode {
         /// Which.
         node: NodeId,
@@ -205,6 +205,13 @@ pub enum Command {
         /// Why; `None` releases the hold.
         reason: Option<String>,
     },
+    /// Forgets stripes that nothing references and nothing can come to rely on.
+    ForgetStripes {
+        /// Index of the barrier that all floors have passed.
+        barrier: u64,
+        /// What the plan saw: the stripe, and where its count fell to 0.
+        stripes: Vec<(ClassId, StripeId, LogPosition)>,
+    },
 }
 
 /// What a command came to. Equal on every replica.
@@ -226,6 +233,13 @@ pub enum Reply {
     NoSuch(String),
     /// There is more to do: the body has more to empty, the sweep more to look at.
     More,
-    /// These records are gone; these nodes had copies.
+    /// These records are gone; on these nodes no record places the chunk any more.
     Forgotten(Vec<(ChunkId, Vec<NodeId>)>),
+    /// Records of stripes are gone.
+    Released {
+        /// How many.
+        stripes: u64,
+        /// Shards that no record places there any more.
+        copies: Vec<(NodeId, ChunkId)>,
+    },
 }

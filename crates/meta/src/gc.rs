@@ -1,23 +1,28 @@
 //! Emptying the trash, and forgetting chunks: steps of the delete protocol that change records.
 //!
-//! A body in the trash gives its references back one extent at a time. A chunk whose count falls to 0 becomes garbage, dated by
+//! A body in the trash gives its references back one extent at a time. A chunk or stripe whose count falls to 0 becomes garbage, dated by
 //! that place in the log. Its record is removed only when nothing can come to rely on it any more: the barrier has
 //! passed every lease's floor, and the count has not left 0 since the plan was made.
 //!
 //! The same bytes may be known in two storage classes, each with a record of its own; a node that both name keeps its copy when one of them is
 //! forgotten.
 
-use domain::record::{BodyRow, Extent, LeaseRow};
-use domain::{ChunkId, ClassId, LogPosition, NodeId};
+use domain::record::{BodyRow, LeaseRow};
+use domain::stripe::Unit;
+use domain::{ChunkId, ClassId, LogPosition, NodeId, StripeId};
 
 use crate::command::Reply;
 use crate::keys;
 use crate::machine::{self, Machine};
-use crate::query;
+use crate::stripes::copies_of;
 use crate::tables::{StorageError, Table};
 
 /// The most chunks that one command forgets.
 pub const MAX_FORGET: usize = 512;
+
+/// The most stripes that one command is asked to forget, and how many shards it forgets before it leaves the rest to another.
+pub const MAX_FORGET_STRIPES: usize = 256;
+const MAX_FORGET_SHARDS: usize = 1024;
 
 impl Machine<'_> {
     /// Takes the last extent's references out of a body in the trash, and the body itself with its first.
@@ -34,7 +39,7 @@ impl Machine<'_> {
             self.release_extent(id, &body)?;
         }
         if body.extents > 0 {
-            self.put(Table::Bodies, &key, &body)?;
+            self.put_body(id, &body)?;
             return Ok(Reply::More);
         }
         self.delete(Table::Bodies, &key)?;
@@ -44,11 +49,11 @@ impl Machine<'_> {
 
     fn release_extent(&mut self, id: LogPosition, body: &BodyRow) -> Result<(), StorageError> {
         let key = keys::pair(id, u64::from(body.extents));
-        let extent: Extent = self
-            .get(Table::Extents, &key)?
-            .ok_or_else(|| StorageError(format!("extent {} of body {id} is missing", body.extents)))?;
-        for chunk in &extent.chunks {
-            self.release(body.class, &chunk.id)?;
+        for unit in machine::units(&*self.tables, id, body.kind, body.extents)? {
+            match unit {
+                Unit::Chunk(chunk) => self.release(body.class, &chunk)?,
+                Unit::Stripe(stripe) => self.release_stripe(body.class, &stripe)?,
+            }
         }
         self.delete(Table::Extents, &key)
     }
@@ -65,19 +70,11 @@ impl Machine<'_> {
         self.put(Table::Chunks, &keys::chunk(class, id), &row)
     }
 
-    /// Removes the records of chunks that are garbage still, if no lease may rely on anything before `barrier`.
+    /// Removes the records of chunks that are garbage still, if no lease may rely on anything before `barrier`; tells which nodes may drop them:
+    /// those on which no other record places them.
     pub fn forget(&mut self, barrier: u64, chunks: &[(ClassId, ChunkId, LogPosition)]) -> Result<Reply, StorageError> {
-        if let Some(reason) = &self.cluster.hold_deletes {
-            return Ok(Reply::Refused(format!("deletes are on hold: {reason}")));
-        }
-        if chunks.len() > MAX_FORGET {
-            return Ok(Reply::Refused(format!(
-                "{} chunks in one command; at most {MAX_FORGET} are allowed",
-                chunks.len()
-            )));
-        }
-        if let Some(holder) = self.holder_below(barrier)? {
-            return Ok(Reply::Refused(format!("{holder} may still rely on something before log index {barrier}")));
+        if let Some(refused) = self.may_not_forget(barrier, chunks.len(), MAX_FORGET)? {
+            return Ok(refused);
         }
         let mut forgotten = Vec::new();
         for &(class, id, since) in chunks {
@@ -113,22 +110,53 @@ impl Machine<'_> {
         for table in [Table::Chunks, Table::Degraded, Table::Misplaced] {
             self.delete(table, &key)?;
         }
-        let nodes: Vec<_> = row.replicas.iter().map(|replica| replica.node).collect();
-        for &node in &nodes {
-            self.count_copies(node, -1)?;
+        let mut free = Vec::new();
+        for copy in &row.replicas {
+            self.count_copies(copy.node, -1)?;
             self.count_stored(-i64::from(row.length))?;
+            if !self.is_placed(copy.node, id)? {
+                free.push(copy.node);
+            }
         }
         self.count_unique(-i64::from(row.length))?;
-        let elsewhere = self.placed_by_any_class(id)?;
-        Ok(Some(nodes.into_iter().filter(|node| !elsewhere.contains(node)).collect()))
+        Ok(Some(free))
     }
 
-    /// The nodes that a record of whatever class names for these bytes.
-    fn placed_by_any_class(&self, id: &ChunkId) -> Result<Vec<NodeId>, StorageError> {
-        let mut nodes = Vec::new();
-        for row in query::chunk_in_classes(&*self.tables, self.cluster.classes.len(), id)? {
-            nodes.extend(row.replicas.iter().map(|replica| replica.node));
+    /// The same for stripes: removes as many records as one command may, and tells which copies no record places any more.
+    pub fn forget_stripes(
+        &mut self,
+        barrier: u64,
+        stripes: &[(ClassId, StripeId, LogPosition)],
+    ) -> Result<Reply, StorageError> {
+        if let Some(refused) = self.may_not_forget(barrier, stripes.len(), MAX_FORGET_STRIPES)? {
+            return Ok(refused);
         }
-        Ok(nodes)
+        let (mut forgotten, mut touched, mut copies) = (0, 0, Vec::new());
+        for &(class, id, since) in stripes {
+            let Some(row) = self.stripe(class, &id)?.filter(|row| row.count == 0 && row.zero_at == Some(since)) else {
+                continue;
+            };
+            let rows = copies_of(&row).count();
+            if touched > 0 && touched + rows > MAX_FORGET_SHARDS {
+                break;
+            }
+            touched += rows;
+            forgotten += 1;
+            copies.extend(self.remove_stripe(class, &id, &row)?);
+        }
+        Ok(Reply::Released { stripes: forgotten, copies })
+    }
+
+    /// Why nothing may be forgotten now.
+    fn may_not_forget(&self, barrier: u64, found: usize, limit: usize) -> Result<Option<Reply>, StorageError> {
+        if let Some(reason) = &self.cluster.hold_deletes {
+            return Ok(Some(Reply::Refused(format!("deletes are on hold: {reason}"))));
+        }
+        if found > limit {
+            return Ok(Some(Reply::Refused(format!("{found} records in one command; at most {limit} are allowed"))));
+        }
+        let holder = self.holder_below(barrier)?;
+        Ok(holder
+            .map(|holder| Reply::Refused(format!("{holder} may still rely on something before log index {barrier}"))))
     }
 }

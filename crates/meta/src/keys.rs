@@ -5,7 +5,8 @@
 //! complements: the newest comes first.
 
 use domain::record::ObjectName;
-use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId};
+use domain::stripe::Unit;
+use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId, StripeId};
 
 /// The key of the one cluster row.
 pub const CLUSTER: &[u8] = b"cluster";
@@ -85,6 +86,48 @@ pub fn chunk(class: ClassId, id: &ChunkId) -> Vec<u8> {
     key
 }
 
+/// A stripe in its class.
+pub fn stripe(class: ClassId, id: &StripeId) -> Vec<u8> {
+    chunk(class, &ChunkId::from_bytes(*id.as_bytes()))
+}
+
+/// The parts of a [`stripe`] key.
+pub fn parse_stripe(key: &[u8]) -> Option<(ClassId, StripeId)> {
+    let (class, id) = key.split_first()?;
+    Some((ClassId(*class), StripeId::from_bytes(id.try_into().ok()?)))
+}
+
+/// A stripe where chunks are listed too: in the queues, by its key and this byte behind it, which no chunk has.
+pub fn queued_stripe(class: ClassId, id: &StripeId) -> Vec<u8> {
+    let mut key = stripe(class, id);
+    key.push(STRIPE_MARK);
+    key
+}
+
+/// What tells a stripe from a chunk in tables that list both.
+const STRIPE_MARK: u8 = 1;
+
+/// What all placements of a chunk id on a node as a shard begin with.
+pub fn shards_on(node: NodeId, id: &ChunkId) -> Vec<u8> {
+    let mut key = self::node(node);
+    key.extend(id.as_bytes());
+    key
+}
+
+/// That a stripe places a shard on a node.
+pub fn shard(node: NodeId, id: &ChunkId, class: ClassId, of: &StripeId) -> Vec<u8> {
+    let mut key = shards_on(node, id);
+    key.extend(stripe(class, of));
+    key
+}
+
+/// A stripe without references, by when it lost the last one.
+pub fn garbage_stripe(since: LogPosition, class: ClassId, id: &StripeId) -> Vec<u8> {
+    let mut key = position(since);
+    key.extend(queued_stripe(class, id));
+    key
+}
+
 /// A chunk without references, by when it lost the last one.
 pub fn garbage(since: LogPosition, class: ClassId, id: &ChunkId) -> Vec<u8> {
     let mut key = position(since);
@@ -92,11 +135,16 @@ pub fn garbage(since: LogPosition, class: ClassId, id: &ChunkId) -> Vec<u8> {
     key
 }
 
-/// The parts of a [`garbage`] key.
-pub fn parse_garbage(key: &[u8]) -> Option<(LogPosition, ClassId, ChunkId)> {
+/// The parts of a [`garbage`] or [`garbage_stripe`] key.
+pub fn parse_garbage(key: &[u8]) -> Option<(LogPosition, ClassId, Unit)> {
     let (since, rest) = key.split_first_chunk::<8>()?;
-    let (class, id) = parse_chunk(rest)?;
-    Some((LogPosition(u64::from_be_bytes(*since)), class, id))
+    let (class, unit) = match rest.split_last() {
+        Some((&STRIPE_MARK, stripe)) if stripe.len() == 33 => {
+            parse_stripe(stripe).map(|(class, id)| (class, Unit::Stripe(id)))?
+        }
+        _ => parse_chunk(rest).map(|(class, id)| (class, Unit::Chunk(id)))?,
+    };
+    Some((LogPosition(u64::from_be_bytes(*since)), class, unit))
 }
 
 /// The parts of a [`chunk`] key.
@@ -166,6 +214,16 @@ mod tests {
             let row = object(&name, LogPosition(v));
             let rest = row.strip_prefix(&objects_of(&name.bucket)[..]).unwrap();
             prop_assert_eq!(parse_object(rest), Some((a, LogPosition(v))));
+        }
+
+        /// Garbage of both kinds parses back, in the order in which it became garbage.
+        #[test]
+        fn garbage_parses_back(bytes in any::<[u8; 32]>(), class in any::<u8>(), since in any::<u64>()) {
+            let (chunk, stripe) = (ChunkId::from_bytes(bytes), StripeId::from_bytes(bytes));
+            let (class, since) = (ClassId(class), LogPosition(since));
+            prop_assert_eq!(parse_garbage(&garbage(since, class, &chunk)), Some((since, class, Unit::Chunk(chunk))));
+            let key = garbage_stripe(since, class, &stripe);
+            prop_assert_eq!(parse_garbage(&key), Some((since, class, Unit::Stripe(stripe))));
         }
 
         /// All that begins with a prefix, and nothing else, lies before `after_prefix`.

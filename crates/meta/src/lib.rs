@@ -4,8 +4,8 @@
 //! that replication is; this crate does not know how a log comes to be agreed on. An error of a *command* is a
 //! reply, equal everywhere; an error of *storage* stops the process, because a copy that went on alone would differ.
 //!
-//! The shape of things: `objects` point at `bodies`, bodies are cut into `extents` of chunk references, and each chunk's
-//! copies stand once in `chunks`, with a count of references. Deleting an object drops a pointer; what nothing
+//! The shape of things: `objects` point at `bodies`, bodies are cut into `extents` of references to chunks or stripes, and each chunk's
+//! copies stand once in `chunks`, each stripe's shards once in `stripes`, with a count of references. Deleting an object drops a pointer; what nothing
 //! points at any more flows through `trash` (bodies) and `garbage` (chunks) until the delete protocol has proved that nobody can
 //! rely on it (see [`gc`]).
 //!
@@ -24,6 +24,7 @@ mod registry;
 mod restore;
 mod secrets;
 mod stamps;
+mod stripes;
 pub mod tables;
 pub mod totals;
 

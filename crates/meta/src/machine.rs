@@ -1,8 +1,11 @@
 //! The state machine's hands: typed rows of one transaction, at one place in the log.
 
 use domain::codec;
-use domain::record::{BodyRow, ChunkRow, ClusterRow, LeaseRow, NodeRow, ObjectName, ObjectRow, TotalsRow};
-use domain::{ChunkId, ClassId, LogPosition, NodeId};
+use domain::record::{
+    BodyKind, BodyRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, TotalsRow,
+};
+use domain::stripe::{StripeExtent, StripeRow, Unit};
+use domain::{ChunkId, ClassId, LogPosition, NodeId, StripeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +20,37 @@ pub fn get<T: DeserializeOwned>(tables: &dyn Tables, table: Table, key: &[u8]) -
 /// A stored value, decoded; damage is a storage error that names the table.
 pub fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StorageError> {
     codec::decode(bytes).map_err(|error| StorageError(format!("table {}: {error}", table.name())))
+}
+
+/// A body.
+pub fn body(tables: &dyn Tables, id: LogPosition) -> Result<Option<BodyRow>, StorageError> {
+    tables.get(Table::Bodies, &keys::position(id))?.map(|bytes| decode_body(&bytes)).transpose()
+}
+
+/// A stored body, decoded.
+pub fn decode_body(bytes: &[u8]) -> Result<BodyRow, StorageError> {
+    BodyRow::decode(bytes).map_err(|error| StorageError(format!("table {}: {error}", Table::Bodies.name())))
+}
+
+/// What extent `index` of body `id` refers to, in order and as often as it does.
+pub fn units(tables: &dyn Tables, id: LogPosition, kind: BodyKind, index: u32) -> Result<Vec<Unit>, StorageError> {
+    let missing = || StorageError(format!("extent {index} of body {id} is missing"));
+    let value = tables.get(Table::Extents, &keys::pair(id, u64::from(index)))?.ok_or_else(missing)?;
+    decode_units(kind, &value)
+}
+
+/// What a stored extent of a body of this kind refers to.
+pub fn decode_units(kind: BodyKind, value: &[u8]) -> Result<Vec<Unit>, StorageError> {
+    Ok(match kind {
+        BodyKind::Chunks => {
+            let extent: Extent = decode(Table::Extents, value)?;
+            extent.chunks.iter().map(|chunk| Unit::Chunk(chunk.id)).collect()
+        }
+        BodyKind::Stripes(_) => {
+            let extent: StripeExtent = decode(Table::Extents, value)?;
+            extent.stripes.iter().map(|stripe| Unit::Stripe(stripe.id)).collect()
+        }
+    })
 }
 
 /// At most `limit` rows whose keys begin with `prefix`.
@@ -88,7 +122,15 @@ impl Machine<'_> {
     }
 
     pub fn body(&self, id: LogPosition) -> Result<Option<BodyRow>, StorageError> {
-        self.get(Table::Bodies, &keys::position(id))
+        body(&*self.tables, id)
+    }
+
+    pub fn put_body(&mut self, id: LogPosition, row: &BodyRow) -> Result<(), StorageError> {
+        self.tables.put(Table::Bodies, &keys::position(id), &row.encode())
+    }
+
+    pub fn stripe(&self, class: ClassId, id: &StripeId) -> Result<Option<StripeRow>, StorageError> {
+        self.get(Table::Stripes, &keys::stripe(class, id))
     }
 
     pub fn chunk(&self, class: ClassId, id: &ChunkId) -> Result<Option<ChunkRow>, StorageError> {

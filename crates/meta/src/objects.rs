@@ -2,8 +2,9 @@
 //!
 //! Every change first checks all that can refuse it and only then writes, so a refused change leaves no trace but its reply.
 
-use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
-use domain::record::{BodyRow, BucketRow, ChunkRef, Extent, MAX_EXTENT_CHUNKS, ObjectName, ObjectRow, StoragePolicy};
+use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written, WrittenStripe};
+use domain::record::{BodyKind, BodyRow, BucketRow, Extent, MAX_EXTENT_CHUNKS, ObjectName, ObjectRow, StoragePolicy};
+use domain::stripe::{MAX_EXTENT_SHARDS, StripeExtent};
 use domain::{BucketName, ClassId, LogPosition};
 
 use crate::chunks::Verdict;
@@ -23,8 +24,12 @@ impl Machine<'_> {
         match change {
             Change::CreateBucket { bucket } => self.create_bucket(bucket),
             Change::DeleteBucket { bucket } => self.delete_bucket(bucket),
-            Change::BeginBody { class } => self.begin_body(lease, *class),
-            Change::Append { body, extent, chunks } => self.append(lease, *body, *extent, chunks),
+            Change::BeginBody { class } => self.begin_body(lease, *class, BodyKind::Chunks),
+            Change::BeginStripes { class, scheme } => self.begin_body(lease, *class, BodyKind::Stripes(*scheme)),
+            Change::Append { body, extent, chunks } => self.append(lease, *body, *extent, Pieces::Chunks(chunks)),
+            Change::AppendStripes { body, extent, stripes } => {
+                self.append(lease, *body, *extent, Pieces::Stripes(stripes))
+            }
             Change::Abort { body } => self.abort(lease, *body),
             Change::PutObject { .. } => self.put_object(lease, change),
             Change::DeleteObject { name, when } => self.delete_object(name, when),
@@ -34,6 +39,13 @@ impl Machine<'_> {
             },
             Change::Report { class, chunk, node, incarnation, cause } => {
                 self.report(*class, chunk, (*node, *incarnation), *cause).map(|()| Ok(Outcome::Done))
+            }
+            Change::ConfirmShards { late } => match within("late answers", late.len(), MAX_CONFIRM) {
+                Ok(()) => self.confirm_shards(late).map(|()| Ok(Outcome::Done)),
+                Err(refusal) => Ok(Err(refusal)),
+            },
+            Change::ReportShard { shard, node, incarnation, cause } => {
+                self.report_shard(*shard, (*node, *incarnation), *cause).map(|()| Ok(Outcome::Done))
             }
         }
     }
@@ -57,18 +69,18 @@ impl Machine<'_> {
         Ok(Ok(Outcome::Done))
     }
 
-    fn begin_body(&mut self, lease: LogPosition, class: ClassId) -> Verdict<Outcome> {
+    fn begin_body(&mut self, lease: LogPosition, class: ClassId, kind: BodyKind) -> Verdict<Outcome> {
         let open = machine::scan_prefix(&*self.tables, Table::Uploads, &keys::position(lease), MAX_UPLOADS)?.len();
         if let Err(refusal) = within("uploads", open + 1, MAX_UPLOADS) {
             return Ok(Err(refusal));
         }
-        let row = BodyRow { uses: 0, builder: Some(lease), class, size: 0, extents: 0 };
-        self.put(Table::Bodies, &keys::position(self.at), &row)?;
+        let row = BodyRow { kind, uses: 0, builder: Some(lease), class, size: 0, extents: 0 };
+        self.put_body(self.at, &row)?;
         self.put(Table::Uploads, &keys::pair(lease, self.at.0), &())?;
         Ok(Ok(Outcome::Body(self.at)))
     }
 
-    fn append(&mut self, lease: LogPosition, id: LogPosition, extent: u32, chunks: &[Written]) -> Verdict<Outcome> {
+    fn append(&mut self, lease: LogPosition, id: LogPosition, extent: u32, pieces: Pieces) -> Verdict<Outcome> {
         let mut body = match self.building(lease, id)? {
             Ok(body) => body,
             Err(refusal) => return Ok(Err(refusal)),
@@ -77,11 +89,11 @@ impl Machine<'_> {
             let (found, said) = (u64::from(body.extents), u64::from(extent));
             return Ok(Err(Refusal::BodyDiffers { body: id, found, said }));
         }
-        if let Err(refusal) = self.check_extent(body.class, chunks)? {
+        if let Err(refusal) = self.check_extent(id, &body, pieces)? {
             return Ok(Err(refusal));
         }
-        self.add_extent(id, &mut body, chunks)?;
-        self.put(Table::Bodies, &keys::position(id), &body)?;
+        self.add_extent(id, &mut body, pieces)?;
+        self.put_body(id, &body)?;
         Ok(Ok(Outcome::Done))
     }
 
@@ -100,7 +112,7 @@ impl Machine<'_> {
         mut body: BodyRow,
     ) -> Result<(), StorageError> {
         body.builder = None;
-        self.put(Table::Bodies, &keys::position(id), &body)?;
+        self.put_body(id, &body)?;
         self.delete(Table::Uploads, &keys::pair(lease, id.0))?;
         self.put(Table::Trash, &keys::position(id), &())
     }
@@ -171,17 +183,26 @@ impl Machine<'_> {
 
     /// Checks and writes the body of a new version; it has one use afterwards. Writes nothing if it refuses.
     fn complete_body(&mut self, lease: LogPosition, body: &NewBody, class: ClassId, size: u64) -> Verdict<LogPosition> {
-        let (id, mut row, last) = match body {
-            NewBody::Whole(chunks) => (self.at, BodyRow { uses: 1, builder: None, class, size: 0, extents: 0 }, chunks),
-            NewBody::Finish { body, last } => match self.building(lease, *body)? {
-                Ok(row) => (*body, BodyRow { uses: 1, builder: None, ..row }, last),
+        let whole = |kind| BodyRow { kind, uses: 1, builder: None, class, size: 0, extents: 0 };
+        let (known, fresh, last) = match body {
+            NewBody::Whole(chunks) => (None, whole(BodyKind::Chunks), Pieces::Chunks(chunks)),
+            NewBody::WholeStripes { scheme, stripes } => {
+                (None, whole(BodyKind::Stripes(*scheme)), Pieces::Stripes(stripes))
+            }
+            NewBody::Finish { body, last } => (Some(*body), whole(BodyKind::Chunks), Pieces::Chunks(last)),
+            NewBody::FinishStripes { body, last } => (Some(*body), whole(BodyKind::Chunks), Pieces::Stripes(last)),
+        };
+        let (id, mut row) = match known {
+            None => (self.at, fresh),
+            Some(body) => match self.building(lease, body)? {
+                Ok(row) => (body, BodyRow { uses: 1, builder: None, ..row }),
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        if let Err(refusal) = self.check_extent(row.class, last)? {
+        if let Err(refusal) = self.check_extent(id, &row, last)? {
             return Ok(Err(refusal));
         }
-        let found = row.size + length_of(last);
+        let found = row.size + last.bytes();
         if found != size {
             return Ok(Err(Refusal::BodyDiffers { body: id, found, said: size }));
         }
@@ -191,23 +212,44 @@ impl Machine<'_> {
         if id != self.at {
             self.delete(Table::Uploads, &keys::pair(lease, id.0))?;
         }
-        self.put(Table::Bodies, &keys::position(id), &row)?;
+        self.put_body(id, &row)?;
         Ok(Ok(id))
     }
 
-    fn check_extent(&mut self, class: ClassId, chunks: &[Written]) -> Verdict<()> {
-        match within("chunks", chunks.len(), MAX_EXTENT_CHUNKS) {
-            Ok(()) => self.check_written(class, chunks),
-            Err(refusal) => Ok(Err(refusal)),
+    fn check_extent(&mut self, id: LogPosition, body: &BodyRow, pieces: Pieces) -> Verdict<()> {
+        let (what, found, limit) = match pieces {
+            Pieces::Chunks(chunks) => ("chunks", chunks.len(), MAX_EXTENT_CHUNKS),
+            Pieces::Stripes(stripes) => ("shards", stripes.iter().map(|s| s.shards.len()).sum(), MAX_EXTENT_SHARDS),
+        };
+        if let Err(refusal) = within(what, found, limit) {
+            return Ok(Err(refusal));
+        }
+        match (body.kind, pieces) {
+            (BodyKind::Chunks, Pieces::Chunks(chunks)) => self.check_written(body.class, chunks),
+            (BodyKind::Stripes(scheme), Pieces::Stripes(stripes)) => self.check_stripes(body.class, scheme, stripes),
+            _ => Ok(Err(Refusal::BodyKind { body: id })),
         }
     }
 
-    fn add_extent(&mut self, id: LogPosition, body: &mut BodyRow, chunks: &[Written]) -> Result<(), StorageError> {
-        self.reference(body.class, chunks)?;
-        let extent = Extent { chunks: chunks.iter().map(|write| write.chunk).collect::<Vec<ChunkRef>>() };
-        self.put(Table::Extents, &keys::pair(id, u64::from(body.extents)), &extent)?;
+    /// Adds an extent that [`Self::check_extent`] has found good.
+    fn add_extent(&mut self, id: LogPosition, body: &mut BodyRow, pieces: Pieces) -> Result<(), StorageError> {
+        let key = keys::pair(id, u64::from(body.extents));
+        match (body.kind, pieces) {
+            (BodyKind::Stripes(scheme), Pieces::Stripes(written)) => {
+                self.reference_stripes(body.class, scheme, written)?;
+                let stripes = written.iter().map(|write| write.stripe).collect();
+                self.put(Table::Extents, &key, &StripeExtent { stripes })?;
+            }
+            (_, Pieces::Chunks(written)) => {
+                self.reference(body.class, written)?;
+                self.put(Table::Extents, &key, &Extent { chunks: written.iter().map(|write| write.chunk).collect() })?;
+            }
+            (BodyKind::Chunks, Pieces::Stripes(_)) => {
+                return Err(StorageError(format!("stripes were added to body {id} of chunks")));
+            }
+        }
         body.extents += 1;
-        body.size += length_of(chunks);
+        body.size += pieces.bytes();
         Ok(())
     }
 
@@ -221,7 +263,7 @@ impl Machine<'_> {
         if body.uses == 0 {
             self.put(Table::Trash, &keys::position(row.body), &())?;
         }
-        self.put(Table::Bodies, &keys::position(row.body), &body)
+        self.put_body(row.body, &body)
     }
 
     fn building(&mut self, lease: LogPosition, id: LogPosition) -> Verdict<BodyRow> {
@@ -244,8 +286,28 @@ fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-fn length_of(chunks: &[Written]) -> u64 {
-    chunks.iter().map(|write| u64::from(write.chunk.length)).sum()
+/// What is added to a body.
+#[derive(Clone, Copy)]
+enum Pieces<'a> {
+    Chunks(&'a [Written]),
+    Stripes(&'a [WrittenStripe]),
+}
+
+impl Pieces<'_> {
+    fn is_empty(self) -> bool {
+        match self {
+            Pieces::Chunks(chunks) => chunks.is_empty(),
+            Pieces::Stripes(stripes) => stripes.is_empty(),
+        }
+    }
+
+    /// Bytes of the body in them.
+    fn bytes(self) -> u64 {
+        match self {
+            Pieces::Chunks(chunks) => chunks.iter().map(|write| u64::from(write.chunk.length)).sum(),
+            Pieces::Stripes(stripes) => stripes.iter().map(|write| u64::from(write.stripe.length)).sum(),
+        }
+    }
 }
 
 fn within(what: &str, found: usize, limit: usize) -> Result<(), Refusal> {

@@ -2,10 +2,12 @@
 
 use domain::record::ChunkRef;
 use domain::record::{
-    BodyRow, BucketRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, ReplicaState,
+    BodyKind, BodyRow, BucketRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, Replica,
+    ReplicaState,
 };
 use domain::secret::{CredentialRow, UrlKeyRow};
-use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId, ObjectKey};
+use domain::stripe::{LocatedShard, LocatedStripe, ShardRow, StripeExtent, StripeRef, StripeRow, Unit};
+use domain::{BucketName, ChunkId, ClassId, LogPosition, NodeId, ObjectKey, StripeId};
 
 use serde::de::DeserializeOwned;
 
@@ -30,7 +32,7 @@ pub fn object(tables: &dyn Tables, name: &ObjectName) -> Result<Option<(LogPosit
 
 /// A body.
 pub fn body(tables: &dyn Tables, id: LogPosition) -> Result<Option<BodyRow>, StorageError> {
-    get(tables, Table::Bodies, &keys::position(id))
+    machine::body(tables, id)
 }
 
 /// A chunk's record.
@@ -47,24 +49,71 @@ pub fn chunk_in_classes(tables: &dyn Tables, classes: usize, id: &ChunkId) -> Re
     Ok(rows)
 }
 
+/// A stripe's record.
+pub fn stripe(tables: &dyn Tables, class: ClassId, id: &StripeId) -> Result<Option<StripeRow>, StorageError> {
+    get(tables, Table::Stripes, &keys::stripe(class, id))
+}
+
+/// Whether some stripe places this chunk id on this node as a shard.
+pub fn has_shard(tables: &dyn Tables, node: NodeId, id: &ChunkId) -> Result<bool, StorageError> {
+    Ok(!machine::scan_prefix(tables, Table::Shards, &keys::shards_on(node, id), 1)?.is_empty())
+}
+
 /// A chunk reference, and the nodes to read it from.
 pub type LocatedChunk = (ChunkRef, Vec<NodeId>);
 
-/// One extent of a body with, for each chunk, the nodes to read it from: first those that hold it, then, as a last
+/// A piece of a body, and where to read it from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocatedExtent {
+    /// Chunks in whole copies.
+    Chunks(Vec<LocatedChunk>),
+    /// Stripes.
+    Stripes(Vec<LocatedStripe>),
+}
+
+/// One extent of a body with, for each chunk or shard, the nodes to read it from: first those that hold it, then, as a last
 /// resort, those whose copy was reported bad. `None` if the body or extent is gone.
-pub fn extent(tables: &dyn Tables, id: LogPosition, index: u32) -> Result<Option<Vec<LocatedChunk>>, StorageError> {
+pub fn extent(tables: &dyn Tables, id: LogPosition, index: u32) -> Result<Option<LocatedExtent>, StorageError> {
     let Some(body) = body(tables, id)? else { return Ok(None) };
-    let Some(extent) = get::<Extent>(tables, Table::Extents, &keys::pair(id, u64::from(index)))? else {
-        return Ok(None);
+    let key = keys::pair(id, u64::from(index));
+    match body.kind {
+        BodyKind::Chunks => {
+            let Some(extent) = get::<Extent>(tables, Table::Extents, &key)? else { return Ok(None) };
+            let located = extent.chunks.into_iter().map(|chunk| locate_chunk(tables, body.class, chunk));
+            located.collect::<Result<_, _>>().map(|chunks| Some(LocatedExtent::Chunks(chunks)))
+        }
+        BodyKind::Stripes(_) => {
+            let Some(extent) = get::<StripeExtent>(tables, Table::Extents, &key)? else { return Ok(None) };
+            let located = extent.stripes.into_iter().map(|stripe| locate_stripe(tables, body.class, stripe));
+            located.collect::<Result<_, _>>().map(|stripes| Some(LocatedExtent::Stripes(stripes)))
+        }
+    }
+}
+
+/// What extent `index` of a body refers to, in order and as often as it does.
+pub fn units(tables: &dyn Tables, id: LogPosition, body: &BodyRow, index: u32) -> Result<Vec<Unit>, StorageError> {
+    machine::units(tables, id, body.kind, index)
+}
+
+fn locate_chunk(tables: &dyn Tables, class: ClassId, reference: ChunkRef) -> Result<LocatedChunk, StorageError> {
+    let row = chunk(tables, class, &reference.id)?
+        .ok_or_else(|| StorageError(format!("chunk {} is referenced and has no record", reference.id)))?;
+    Ok((reference, row.held().chain(doubtful(&row.replicas)).collect()))
+}
+
+fn locate_stripe(tables: &dyn Tables, class: ClassId, reference: StripeRef) -> Result<LocatedStripe, StorageError> {
+    let row = stripe(tables, class, &reference.id)?
+        .ok_or_else(|| StorageError(format!("stripe {} is referenced and has no record", reference.id)))?;
+    let locate = |shard: &ShardRow| {
+        let nodes = shard.held().chain(doubtful(&shard.replicas)).collect();
+        LocatedShard { id: shard.id, crc: shard.crc, nodes }
     };
-    let locate = |reference: ChunkRef| {
-        let row = chunk(tables, body.class, &reference.id)?
-            .ok_or_else(|| StorageError(format!("chunk {} is referenced and has no record", reference.id)))?;
-        let doubtful = row.replicas.iter().filter(|copy| matches!(copy.state, ReplicaState::Missing { .. }));
-        let nodes = row.held().chain(doubtful.map(|copy| copy.node)).collect();
-        Ok((reference, nodes))
-    };
-    extent.chunks.into_iter().map(locate).collect::<Result<_, _>>().map(Some)
+    let shards = row.shards.iter().map(locate).collect();
+    Ok(LocatedStripe { stripe: reference, scheme: row.scheme, shard_bytes: row.shard_bytes, shards })
+}
+
+fn doubtful(copies: &[Replica]) -> impl Iterator<Item = NodeId> + '_ {
+    copies.iter().filter(|copy| matches!(copy.state, ReplicaState::Missing { .. })).map(|copy| copy.node)
 }
 
 /// A page of objects: keys and current versions in byte order, and whether there are more.
@@ -155,12 +204,12 @@ pub fn trash(tables: &dyn Tables, limit: usize) -> Result<Vec<LogPosition>, Stor
     rows.iter().map(|(key, _)| keys::parse_position(key).ok_or_else(|| damaged_key(Table::Trash))).collect()
 }
 
-/// At most `limit` chunks that have been without references the longest, at least since log index `until`.
+/// At most `limit` chunks and stripes that have been without references the longest, at least since log index `until`.
 pub fn garbage(
     tables: &dyn Tables,
     until: u64,
     limit: usize,
-) -> Result<Vec<(LogPosition, ClassId, ChunkId)>, StorageError> {
+) -> Result<Vec<(LogPosition, ClassId, Unit)>, StorageError> {
     let rows = tables.scan(Table::Garbage, &[], &keys::position(LogPosition::new(until, 0)), limit)?;
     rows.iter().map(|(key, _)| keys::parse_garbage(key).ok_or_else(|| damaged_key(Table::Garbage))).collect()
 }
@@ -182,6 +231,23 @@ pub fn chunk_page(
     Ok((rows.into_iter().map(parse).collect::<Result<_, _>>()?, next))
 }
 
+/// At most `limit` stripe records after the row `after`, and where the next page begins.
+#[expect(clippy::type_complexity, reason = "a page: its rows, and where the next one begins")]
+pub fn stripe_page(
+    tables: &dyn Tables,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<(ClassId, StripeId, StripeRow)>, Option<Vec<u8>>), StorageError> {
+    let from = after.map_or_else(Vec::new, |key| [key, &[0]].concat());
+    let rows = tables.scan(Table::Stripes, &from, &[], limit)?;
+    let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone())).flatten();
+    let parse = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (class, id) = keys::parse_stripe(&key).ok_or_else(|| damaged_key(Table::Stripes))?;
+        Ok((class, id, decode(Table::Stripes, &value)?))
+    };
+    Ok((rows.into_iter().map(parse).collect::<Result<_, _>>()?, next))
+}
+
 /// The references of at most `limit` extents after the row `after`, each with the class of its body: a page of a mark pass, and where the next
 /// begins.
 #[expect(clippy::type_complexity, reason = "a page: its rows, and where the next one begins")]
@@ -189,16 +255,24 @@ pub fn mark_page(
     tables: &dyn Tables,
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<(Vec<(ClassId, ChunkId)>, Option<Vec<u8>>), StorageError> {
+) -> Result<(Vec<(ClassId, Unit)>, Option<Vec<u8>>), StorageError> {
     let from = after.map_or_else(Vec::new, |key| [key, &[0]].concat());
     let rows = tables.scan(Table::Extents, &from, &[], limit)?;
     let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone())).flatten();
-    let mut ids = Vec::new();
+    let mut units = Vec::new();
+    let mut last: Option<(LogPosition, BodyKind, ClassId)> = None;
     for (key, value) in &rows {
         let id = key.get(..8).and_then(keys::parse_position).ok_or_else(|| damaged_key(Table::Extents))?;
-        let body = body(tables, id)?.ok_or_else(|| StorageError(format!("body {id} has an extent and no row")))?;
-        let extent: Extent = decode(Table::Extents, value)?;
-        ids.extend(extent.chunks.iter().map(|chunk| (body.class, chunk.id)));
+        let (kind, class) = match last {
+            Some((known, kind, class)) if known == id => (kind, class),
+            _ => {
+                let row = body(tables, id)?;
+                let row = row.ok_or_else(|| StorageError(format!("body {id} has an extent and no row")))?;
+                (row.kind, row.class)
+            }
+        };
+        last = Some((id, kind, class));
+        units.extend(machine::decode_units(kind, value)?.into_iter().map(|unit| (class, unit)));
     }
-    Ok((ids, next))
+    Ok((units, next))
 }

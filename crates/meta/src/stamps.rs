@@ -1,20 +1,21 @@
 //! What a node's directory is believed to be, and what follows when it turns out to be another.
 //!
 //! A lost directory takes its copies along: its node's row loses the incarnation, so from the same log entry on no answer of it counts
-//! and placement passes it over. Then its copies are counted as missing, chunk by chunk, in commands of at most [`MAX_SWEEP`] chunks: each
-//! touches a chunk's row and its two queues, which with the node's own row stays within 4,096 rows. How far that is stands in the
+//! and placement passes it over. Then its copies are counted as missing, chunk by chunk and then stripe by stripe, in commands of at most
+//! [`MAX_SWEEP`]: each touches a row and its two queues, which with the node's own row stays within 4,096 rows. How far that is stands in the
 //! node's row, so whoever leads next goes on from there. One pass is enough: no copy of that incarnation can be added behind it.
 
 use domain::record::{ChunkRow, DegradedCause, NodeRow, ReplicaState};
 use domain::registry::{Loss, LossCause, Sweep};
-use domain::{Incarnation, NodeId};
+use domain::stripe::StripeRow;
+use domain::{ChunkId, ClassId, Incarnation, NodeId, StripeId};
 
 use crate::command::Reply;
 use crate::keys;
 use crate::machine::{self, Machine};
 use crate::tables::{StorageError, Table};
 
-/// The most chunks that one sweep command looks at.
+/// The most chunks or stripes that one sweep command looks at.
 pub const MAX_SWEEP: u32 = 1024;
 
 impl Machine<'_> {
@@ -65,24 +66,63 @@ impl Machine<'_> {
         Ok(Reply::Done)
     }
 
-    /// Counts copies of earlier incarnations as missing, among the next `chunks` chunks.
-    pub fn sweep_node(&mut self, id: NodeId, chunks: u32) -> Result<Reply, StorageError> {
+    /// Counts copies of earlier incarnations as missing, among the next `limit` chunks or stripes.
+    pub fn sweep_node(&mut self, id: NodeId, limit: u32) -> Result<Reply, StorageError> {
         let Some(row) = self.node(id)? else { return Ok(Reply::Done) };
         let Some(sweep) = row.sweep else { return Ok(Reply::Done) };
-        let limit = chunks.clamp(1, MAX_SWEEP) as usize;
-        let from = sweep.after.map_or_else(Vec::new, |(class, chunk)| [&keys::chunk(class, &chunk)[..], &[0]].concat());
+        let limit = limit.clamp(1, MAX_SWEEP) as usize;
+        let sweep = match sweep {
+            Sweep::Begin => self.sweep_chunks(id, row.incarnation, None, limit)?,
+            Sweep::Chunk(class, chunk) => self.sweep_chunks(id, row.incarnation, Some((class, chunk)), limit)?,
+            Sweep::Stripe(after) => self.sweep_stripes(id, row.incarnation, after, limit)?,
+        };
+        self.put(Table::Nodes, &keys::node(id), &NodeRow { sweep, ..row })?;
+        self.nodes = None;
+        Ok(if sweep.is_some() { Reply::More } else { Reply::Done })
+    }
+
+    /// One page of chunks; where the sweep goes on, or `None` at its end.
+    fn sweep_chunks(
+        &mut self,
+        node: NodeId,
+        believed: Option<Incarnation>,
+        after: Option<(ClassId, ChunkId)>,
+        limit: usize,
+    ) -> Result<Option<Sweep>, StorageError> {
+        let from = after.map_or_else(Vec::new, |(class, chunk)| [&keys::chunk(class, &chunk)[..], &[0]].concat());
         let page = self.tables.scan(Table::Chunks, &from, &[], limit)?;
-        let mut after = sweep.after;
+        let mut last = None;
         for (key, value) in &page {
             let chunk: ChunkRow = machine::decode(Table::Chunks, value)?;
-            after = Some(keys::parse_chunk(key).ok_or_else(|| machine::damaged_key(Table::Chunks))?);
-            self.miss_copies(key, chunk, id, row.incarnation)?;
+            last = Some(keys::parse_chunk(key).ok_or_else(|| machine::damaged_key(Table::Chunks))?);
+            self.miss_copies(key, chunk, node, believed)?;
         }
-        let more = page.len() == limit;
-        let row = NodeRow { sweep: more.then_some(Sweep { after }), ..row };
-        self.put(Table::Nodes, &keys::node(id), &row)?;
-        self.nodes = None;
-        Ok(if more { Reply::More } else { Reply::Done })
+        if let Some((class, chunk)) = last.filter(|_| page.len() == limit) {
+            return Ok(Some(Sweep::Chunk(class, chunk)));
+        }
+        // Where no stripe was ever written, the sweep ends here, as it did before there were any.
+        let stripes = !self.tables.scan(Table::Stripes, &[], &[], 1)?.is_empty();
+        Ok(stripes.then_some(Sweep::Stripe(None)))
+    }
+
+    /// One page of stripes.
+    fn sweep_stripes(
+        &mut self,
+        node: NodeId,
+        believed: Option<Incarnation>,
+        after: Option<(ClassId, StripeId)>,
+        limit: usize,
+    ) -> Result<Option<Sweep>, StorageError> {
+        let from = after.map_or_else(Vec::new, |(class, stripe)| [&keys::stripe(class, &stripe)[..], &[0]].concat());
+        let page = self.tables.scan(Table::Stripes, &from, &[], limit)?;
+        let mut last = None;
+        for (key, value) in &page {
+            let stripe: StripeRow = machine::decode(Table::Stripes, value)?;
+            let at = keys::parse_stripe(key).ok_or_else(|| machine::damaged_key(Table::Stripes))?;
+            last = Some(at);
+            self.miss_shards(at, stripe, node, believed)?;
+        }
+        Ok(last.filter(|_| page.len() == limit).map(|at| Sweep::Stripe(Some(at))))
     }
 
     /// Counts the chunk's copy on `node` as missing, unless it is of the incarnation that is `believed`.

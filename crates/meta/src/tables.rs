@@ -17,15 +17,15 @@ pub enum Table {
     Extents,
     /// Chunks by class and id.
     Chunks,
-    /// Chunks without references, by the log position at which the last one went, and id.
+    /// Chunks and stripes without references, by the log position at which the last one went, and id.
     Garbage,
     /// Bodies without objects, waiting to be emptied.
     Trash,
-    /// Chunks with copies where placement does not want them.
+    /// Chunks with copies, and stripes with shards, where placement does not want them.
     Misplaced,
-    /// Chunks with fewer good copies than wanted.
+    /// Chunks with fewer good copies, and stripes with fewer good shards, than wanted.
     Degraded,
-    /// How many copies name a node, by its number.
+    /// How many copies of chunks and shards name a node, by its number.
     Holdings,
     /// Data nodes by number.
     Nodes,
@@ -37,11 +37,15 @@ pub enum Table {
     UrlKeys,
     /// S3 credentials by access key id.
     Credentials,
+    /// Stripes by class and id.
+    Stripes,
+    /// Which stripes place which chunk id on which node as a shard: by node, chunk id, class and stripe.
+    Shards,
 }
 
 impl Table {
     /// All tables, in a fixed order.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 19] = [
         Table::Cluster,
         Table::Buckets,
         Table::Objects,
@@ -59,6 +63,8 @@ impl Table {
         Table::Sessions,
         Table::UrlKeys,
         Table::Credentials,
+        Table::Stripes,
+        Table::Shards,
     ];
 
     /// The table's name on disk and in snapshots.
@@ -81,6 +87,8 @@ impl Table {
             Table::Sessions => "sessions",
             Table::UrlKeys => "urlkeys",
             Table::Credentials => "credentials",
+            Table::Stripes => "stripes",
+            Table::Shards => "shards",
         }
     }
 }

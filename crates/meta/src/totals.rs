@@ -2,15 +2,18 @@
 //!
 //! `logical` is what users see: the sizes of all objects. `unique` counts every chunk once, however many objects share it; `logical / unique` is
 //! what sharing saves. `stored` is `unique` times the copies: the bytes on nodes. A deleted object leaves `logical` at once; its chunks
-//! leave the others when their records are forgotten.
+//! leave the others when their records are forgotten. A stripe counts as its data shards among the unique bytes, and as all copies of all shards
+//! among the stored.
 //!
 //! Three numbers in one row, changed with the rows that they sum up, in the same transaction; so nobody ever reads all rows to answer. Tables written
 //! before the row was there are counted once, at the next entry, which every replica does alike.
 
 use domain::record::{ChunkRow, ObjectRow, TotalsRow};
+use domain::stripe::StripeRow;
 
 use crate::keys;
 use crate::machine::{Machine, decode, get};
+use crate::stripes::copies_of;
 use crate::tables::{StorageError, Table, Tables};
 
 impl Machine<'_> {
@@ -19,7 +22,7 @@ impl Machine<'_> {
         shift(&mut self.totals.logical_bytes, by, "logical")
     }
 
-    /// Adds `by` to the sizes of all chunks.
+    /// Adds `by` to the sizes of all chunks and of the data shards of all stripes.
     pub fn count_unique(&mut self, by: i64) -> Result<(), StorageError> {
         shift(&mut self.totals.unique_bytes, by, "unique")
     }
@@ -54,6 +57,11 @@ pub fn count(tables: &dyn Tables) -> Result<TotalsRow, StorageError> {
         let chunk: ChunkRow = decode(Table::Chunks, &value)?;
         totals.unique_bytes += u64::from(chunk.length);
         totals.stored_bytes += u64::from(chunk.length) * chunk.replicas.len() as u64;
+    }
+    for (_, value) in tables.scan(Table::Stripes, &[], &[], usize::MAX)? {
+        let stripe: StripeRow = decode(Table::Stripes, &value)?;
+        totals.unique_bytes += stripe.data_bytes();
+        totals.stored_bytes += u64::from(stripe.shard_bytes) * copies_of(&stripe).count() as u64;
     }
     Ok(totals)
 }

@@ -45,6 +45,9 @@ pub enum ObjectError {
     /// A quorum was asked for that cannot be.
     #[error("{0}")]
     Quorum(#[from] QuorumError),
+    /// Stripes were asked for that cannot be written here.
+    #[error("{0}")]
+    Scheme(String),
     /// The body came too slowly: nothing was stored.
     #[error("the body came too slowly: {0}; nothing was stored, send it again")]
     TooSlow(TooSlow),

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use api::Metadata;
 use api::metadata::REPORT_EVERY;
-use datapath::{BadCopy, LateAnswer, Nodes};
+use datapath::{BadCopy, Copied, LateAnswer, Nodes};
 use domain::change::Change;
 use domain::view::ClusterView;
-use domain::{ChunkId, ClassId};
 use tokio::sync::{mpsc, watch};
 
 use crate::lease::LeaseKeeper;
@@ -22,10 +21,9 @@ const CONFIRM_BATCH: usize = 512;
 /// After a failed poll of the view, the next one waits this long.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
-/// A copy that a read found bad.
+/// A copy that a read found bad, and what it is a copy of.
 pub(crate) struct BadReport {
-    pub class: ClassId,
-    pub chunk: ChunkId,
+    pub of: Copied,
     pub copy: BadCopy,
 }
 
@@ -61,19 +59,38 @@ pub(crate) async fn confirm_late(
         {
             batch.push(answer);
         }
-        let late = batch.iter().map(|late| (late.class, late.chunk.id, late.node, late.incarnation)).collect();
-        tell(&*meta, &keeper, Change::Confirm { late }).await;
+        for change in confirmations(&batch) {
+            tell(&*meta, &keeper, change).await;
+        }
         // Only now may the floors under these puts move.
         batch.clear();
     }
 }
 
+/// Late answers as commands: one for chunks and one for shards, if there are any.
+fn confirmations(batch: &[LateAnswer]) -> Vec<Change> {
+    let (mut chunks, mut shards) = (Vec::new(), Vec::new());
+    for late in batch {
+        match late.of {
+            Copied::Chunk(class, chunk) => chunks.push((class, chunk, late.node, late.incarnation)),
+            Copied::Shard(shard) => shards.push((shard, late.node, late.incarnation)),
+        }
+    }
+    let chunks = (!chunks.is_empty()).then_some(Change::Confirm { late: chunks });
+    let shards = (!shards.is_empty()).then_some(Change::ConfirmShards { late: shards });
+    chunks.into_iter().chain(shards).collect()
+}
+
 /// Tells the metadata of bad copies, one by one.
 pub(crate) async fn report_bad(meta: Arc<dyn Metadata>, keeper: LeaseKeeper, mut reports: mpsc::Receiver<BadReport>) {
-    while let Some(BadReport { class, chunk, copy }) = reports.recv().await {
+    while let Some(BadReport { of, copy }) = reports.recv().await {
         let BadCopy { node, incarnation, cause } = copy;
-        tracing::warn!(%chunk, %node, ?cause, "a copy is bad; another was used");
-        tell(&*meta, &keeper, Change::Report { class, chunk, node, incarnation, cause }).await;
+        tracing::warn!(?of, %node, ?cause, "a copy is bad; others were used");
+        let report = match of {
+            Copied::Chunk(class, chunk) => Change::Report { class, chunk, node, incarnation, cause },
+            Copied::Shard(shard) => Change::ReportShard { shard, node, incarnation, cause },
+        };
+        tell(&*meta, &keeper, report).await;
     }
 }
 

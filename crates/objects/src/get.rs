@@ -8,13 +8,16 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use api::metadata::{Found, Located};
+use api::metadata::{Found, Located, LocatedExtent};
 use api::request_id;
 use bytes::Bytes;
-use datapath::{Part, ReadError, Reservation};
+use datapath::{BadCopy, BadShard, Copied, Part, ReadError, Reservation, StripePart};
+use domain::change::ShardAt;
 use domain::record::{ObjectName, ObjectRow};
-use domain::{ClassId, LogPosition, chunking};
+use domain::stripe::LocatedStripe;
+use domain::{ClassId, LogPosition, Scheme, chunking};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -63,11 +66,13 @@ pub struct ObjectHead {
     pub version: LogPosition,
     /// The version.
     pub row: ObjectRow,
-    /// How many chunks its first extent has; of most objects, all.
-    pub chunks: usize,
+    /// How many chunks or stripes its first extent has; of most objects, all.
+    pub pieces: usize,
+    /// K + M, if it is kept in stripes.
+    pub scheme: Option<Scheme>,
     /// How many extents it has.
     pub extents: u32,
-    /// The fewest copies that any chunk of the first extent has.
+    /// The fewest copies that any chunk of the first extent has; of stripes there are none to count.
     pub fewest_copies: usize,
 }
 
@@ -109,9 +114,16 @@ fn head_of(found: &Found) -> ObjectHead {
     ObjectHead {
         version: found.version,
         row: found.row.clone(),
-        chunks: found.first.len(),
+        pieces: found.first.lengths().len(),
+        scheme: match &found.first {
+            LocatedExtent::Stripes(stripes) => stripes.first().map(|stripe| stripe.scheme),
+            LocatedExtent::Chunks(_) => None,
+        },
         extents: found.extents,
-        fewest_copies: found.first.iter().map(|chunk| chunk.nodes.len()).min().unwrap_or(usize::MAX),
+        fewest_copies: match &found.first {
+            LocatedExtent::Chunks(chunks) => chunks.iter().map(|chunk| chunk.nodes.len()).min().unwrap_or(usize::MAX),
+            LocatedExtent::Stripes(_) => usize::MAX,
+        },
     }
 }
 
@@ -134,9 +146,10 @@ impl ObjectReader {
             request_id: request_id::current(),
         };
         let parts = parts_of(&self.found.first, 0, 0, &range);
-        let end_of_first: u64 = self.found.first.iter().map(|chunk| u64::from(chunk.chunk.length)).sum();
+        let end_of_first: u64 = self.found.first.lengths().into_iter().map(u64::from).sum();
         let next_extent = (range.end > end_of_first).then_some((1, end_of_first));
-        let mut state = Streaming { source: Arc::new(source), range, parts, next_extent, ahead: None };
+        let (frames, source) = (VecDeque::new(), Arc::new(source));
+        let mut state = Streaming { source, range, parts, next_extent, ahead: None, frames };
         state.ahead = match state.next_part().await? {
             Some(part) => Some(Ahead::Ready(state.source.clone().fetch(part, None).await?)),
             None => None,
@@ -161,27 +174,53 @@ impl Stream for ObjectBody {
     }
 }
 
-/// A chunk of the object, and the part of it that is wanted.
+/// A chunk or stripe of the object, and the part of it that is wanted.
 #[derive(Clone)]
 struct WantedPart {
-    chunk: Located,
-    part: Part,
+    wanted: Wanted,
     /// Extent it is in, and index in that.
     fetched: (u32, usize),
 }
 
+#[derive(Clone)]
+enum Wanted {
+    Chunk(Located, Part),
+    /// What is read may go on behind the object's bytes: so many of them are wanted.
+    Stripe(Arc<LocatedStripe>, StripePart, usize),
+}
+
 impl WantedPart {
+    /// The most that is in memory while it is read, in bytes.
     fn bytes(&self) -> usize {
-        match &self.part {
-            Part::Whole => self.chunk.chunk.length as usize,
-            Part::Range(range) => range.len(),
+        match &self.wanted {
+            Wanted::Chunk(chunk, Part::Whole) => chunk.chunk.length as usize,
+            Wanted::Chunk(_, Part::Range(range)) => range.len(),
+            Wanted::Stripe(stripe, part, _) => part.stretch.len() * stripe.scheme.shards(),
         }
+    }
+
+    /// The same part, located anew.
+    fn located(self, again: &LocatedExtent) -> Self {
+        let index = self.fetched.1;
+        let wanted = match (self.wanted, again) {
+            (Wanted::Chunk(_, part), LocatedExtent::Chunks(chunks)) if index < chunks.len() => {
+                Wanted::Chunk(chunks[index].clone(), part)
+            }
+            (Wanted::Stripe(_, part, bytes), LocatedExtent::Stripes(stripes)) if index < stripes.len() => {
+                Wanted::Stripe(Arc::new(stripes[index].clone()), part, bytes)
+            }
+            (wanted, _) => wanted,
+        };
+        Self { wanted, ..self }
     }
 }
 
+/// The bytes of a part, in frames.
+type Frames = VecDeque<Bytes>;
+
 enum Ahead {
-    Ready(Bytes),
-    Coming(JoinHandle<Result<Bytes, ObjectError>>),
+    Ready(Frames),
+    Coming(JoinHandle<Result<Frames, ObjectError>>),
 }
 
 /// The state of a stream between two chunks.
@@ -192,12 +231,17 @@ struct Streaming {
     /// The extent to fetch when the parts run out, and the offset of its first byte.
     next_extent: Option<(u32, u64)>,
     ahead: Option<Ahead>,
+    /// What was read and not handed out.
+    frames: Frames,
 }
 
 impl Streaming {
     async fn step(mut self) -> Result<Option<(Bytes, Self)>, ObjectError> {
-        let bytes = match self.ahead.take() {
-            Some(Ahead::Ready(bytes)) => bytes,
+        if let Some(frame) = self.frames.pop_front() {
+            return Ok(Some((frame, self)));
+        }
+        self.frames = match self.ahead.take() {
+            Some(Ahead::Ready(frames)) => frames,
             Some(Ahead::Coming(coming)) => {
                 coming.await.map_err(|error| ObjectError::NotReady(format!("a read was cut short: {error}")))??
             }
@@ -207,7 +251,7 @@ impl Streaming {
             },
         };
         self.read_ahead().await?;
-        Ok(Some((bytes, self)))
+        Ok(self.frames.pop_front().map(|frame| (frame, self)))
     }
 
     /// Starts to fetch the next part, if there is room for it beside this one.
@@ -229,22 +273,55 @@ impl Streaming {
                 return Ok(Some(part));
             }
             let Some((extent, offset)) = self.next_extent.take() else { return Ok(None) };
-            let chunks = self.source.extent(extent).await?;
-            let end = offset + chunks.iter().map(|chunk| u64::from(chunk.chunk.length)).sum::<u64>();
+            let located = self.source.extent(extent).await?;
+            let end = offset + located.lengths().into_iter().map(u64::from).sum::<u64>();
             self.next_extent = (self.range.end > end).then_some((extent + 1, end));
-            self.parts = parts_of(&chunks, extent, offset, &self.range);
+            self.parts = parts_of(&located, extent, offset, &self.range);
         }
     }
 }
 
-fn parts_of(chunks: &[Located], extent: u32, offset: u64, range: &Range<u64>) -> VecDeque<WantedPart> {
-    let lengths: Vec<_> = chunks.iter().map(|chunk| chunk.chunk.length).collect();
-    let wanted = chunking::covering(&lengths, offset, range.clone());
-    let part = |(index, within): (usize, Range<u32>)| {
-        let part = if within.len() == lengths[index] as usize { Part::Whole } else { Part::Range(within) };
-        WantedPart { chunk: chunks[index].clone(), part, fetched: (extent, index) }
-    };
-    wanted.into_iter().map(part).collect()
+fn parts_of(located: &LocatedExtent, extent: u32, offset: u64, range: &Range<u64>) -> VecDeque<WantedPart> {
+    let lengths = located.lengths();
+    let covered = chunking::covering(&lengths, offset, range.clone());
+    let parts = covered.into_iter().flat_map(|(index, within)| {
+        let wanted = match located {
+            LocatedExtent::Chunks(chunks) => {
+                let part = if within.len() == lengths[index] as usize { Part::Whole } else { Part::Range(within) };
+                vec![Wanted::Chunk(chunks[index].clone(), part)]
+            }
+            LocatedExtent::Stripes(stripes) => {
+                let stripe = Arc::new(stripes[index].clone());
+                let parts = stripe_parts(stripe.shard_bytes, stripe.stripe.length, within);
+                parts.into_iter().map(|(part, bytes)| Wanted::Stripe(stripe.clone(), part, bytes)).collect()
+            }
+        };
+        wanted.into_iter().map(move |wanted| WantedPart { wanted, fetched: (extent, index) })
+    });
+    parts.collect()
+}
+
+/// Bytes `within` of a stripe that has `length`, as parts of one stretch each, and how many bytes of each are wanted.
+///
+/// A stretch that reaches the end of the stripe's bytes goes on to the end of its shard, so that a whole stripe is one part.
+fn stripe_parts(shard_bytes: u32, length: u32, within: Range<u32>) -> Vec<(StripePart, usize)> {
+    let mut parts: Vec<(StripePart, usize)> = Vec::new();
+    let shard = u64::from(shard_bytes.max(1));
+    let (begin, end) = (u64::from(within.start), u64::from(within.end));
+    for index in begin / shard..end.div_ceil(shard) {
+        let (from, to) = (begin.max(index * shard), end.min((index + 1) * shard));
+        let stop = if end == u64::from(length) && to == end { (index + 1) * shard } else { to };
+        let stretch = (from - index * shard) as u32..(stop - index * shard) as u32;
+        let (index, bytes) = (index as u8, (to - from) as usize);
+        match parts.last_mut() {
+            Some((part, all)) if part.stretch == stretch => {
+                part.shards.end = index + 1;
+                *all += bytes;
+            }
+            _ => parts.push((StripePart { shards: index..index + 1, stretch }, bytes)),
+        }
+    }
+    parts
 }
 
 /// Where a reader's chunks come from.
@@ -262,7 +339,7 @@ struct Source {
 
 impl Source {
     /// Fetches a part into room that the caller has, or that is waited for. The bytes keep their room until they are sent.
-    async fn fetch(self: Arc<Self>, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
+    async fn fetch(self: Arc<Self>, part: WantedPart, room: Option<Reservation>) -> Result<Frames, ObjectError> {
         // A body is read after its handler has returned, and so outside of the request's scope.
         let fetched = request_id::scope(self.request_id.clone(), self.fetch_now(part, room)).await;
         if fetched.is_err() {
@@ -271,7 +348,7 @@ impl Source {
         fetched
     }
 
-    async fn fetch_now(&self, part: WantedPart, room: Option<Reservation>) -> Result<Bytes, ObjectError> {
+    async fn fetch_now(&self, part: WantedPart, room: Option<Reservation>) -> Result<Frames, ObjectError> {
         self.renew_floor().await?;
         let settings = self.objects.settings();
         let room = match room {
@@ -280,17 +357,16 @@ impl Source {
                 .await
                 .map_err(|_| ObjectError::Busy { waited_s: settings.patience.as_secs() })?,
         };
-        let bytes = match self.read(&part).await {
+        let frames = match self.read(&part).await {
             // The copies may have moved since the lookup: look again, once.
-            Err(ReadError::AllMissing { .. }) => {
-                let (extent, index) = part.fetched;
-                let mut again = self.extent(extent).await?;
-                let chunk = if index < again.len() { again.swap_remove(index) } else { part.chunk.clone() };
-                self.read(&WantedPart { chunk, ..part }).await?
+            Err(ReadError::AllMissing { .. } | ReadError::StripeShort { stale: true, .. }) => {
+                let again = self.extent(part.fetched.0).await?;
+                self.read(&part.located(&again)).await?
             }
             other => other?,
         };
-        Ok(Bytes::from_owner(InRoom { bytes, _room: room }))
+        let room = Arc::new(room);
+        Ok(frames.into_iter().map(|bytes| Bytes::from_owner(InRoom { bytes, _room: room.clone() })).collect())
     }
 
     /// Takes a younger floor if this one is old and the object is still the same version.
@@ -309,27 +385,60 @@ impl Source {
         Ok(())
     }
 
-    async fn read(&self, part: &WantedPart) -> Result<Bytes, ReadError> {
+    async fn read(&self, part: &WantedPart) -> Result<Vec<Bytes>, ReadError> {
+        match &part.wanted {
+            Wanted::Chunk(chunk, part) => self.read_chunk(chunk, part).await.map(|bytes| vec![bytes]),
+            Wanted::Stripe(stripe, part, bytes) => self.read_stripe(stripe, part, *bytes).await,
+        }
+    }
+
+    async fn read_stripe(
+        &self,
+        stripe: &LocatedStripe,
+        part: &StripePart,
+        bytes: usize,
+    ) -> Result<Vec<Bytes>, ReadError> {
         let mut bad = Vec::new();
-        let (nodes, chunk) = (&self.objects.inner.nodes, &part.chunk);
+        let outcome = self.objects.inner.nodes.read_stripe(stripe, part, &mut bad).await;
+        for BadShard { index, copy } in bad {
+            let shard = ShardAt { class: self.class, stripe: stripe.stripe.id, index };
+            self.report(Copied::Shard(shard), copy);
+        }
+        let read = outcome?;
+        if read.rebuilt > 0 {
+            self.objects.inner.degraded.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut left = bytes;
+        let cut = |mut frame: Bytes| {
+            frame.truncate(left);
+            left -= frame.len();
+            frame
+        };
+        Ok(read.shards.into_iter().map(cut).filter(|frame| !frame.is_empty()).collect())
+    }
+
+    fn report(&self, of: Copied, copy: BadCopy) {
+        // A full queue loses the report; the next reader or audit finds the copy again.
+        self.objects.inner.bad.try_send(BadReport { of, copy }).ok();
+    }
+
+    async fn read_chunk(&self, chunk: &Located, part: &Part) -> Result<Bytes, ReadError> {
+        let mut bad = Vec::new();
+        let nodes = &self.objects.inner.nodes;
         let outcome = match self.read_quorum {
-            0 | 1 => nodes.read(&chunk.chunk, &chunk.nodes, &part.part, &mut bad).await,
-            copies => {
-                nodes.read_agreeing(&chunk.chunk, &chunk.nodes, copies, &mut bad).await.map(|bytes| match &part.part {
-                    Part::Whole => bytes,
-                    Part::Range(range) => bytes.slice(range.start as usize..range.end as usize),
-                })
-            }
+            0 | 1 => nodes.read(&chunk.chunk, &chunk.nodes, part, &mut bad).await,
+            copies => nodes.read_agreeing(&chunk.chunk, &chunk.nodes, copies, &mut bad).await.map(|bytes| match part {
+                Part::Whole => bytes,
+                Part::Range(range) => bytes.slice(range.start as usize..range.end as usize),
+            }),
         };
         for copy in bad {
-            let report = BadReport { class: self.class, chunk: chunk.chunk.id, copy };
-            // A full queue loses the report; the next reader or audit finds the copy again.
-            self.objects.inner.bad.try_send(report).ok();
+            self.report(Copied::Chunk(self.class, chunk.chunk.id), copy);
         }
         outcome
     }
 
-    async fn extent(&self, extent: u32) -> Result<Vec<Located>, ObjectError> {
+    async fn extent(&self, extent: u32) -> Result<LocatedExtent, ObjectError> {
         let meta = &self.objects.inner.meta;
         let located = self.objects.retrying(|| meta.extent(self.body, extent)).await;
         located
@@ -340,7 +449,7 @@ impl Source {
 /// Bytes that give their room in the budget back when they are dropped.
 struct InRoom {
     bytes: Bytes,
-    _room: Reservation,
+    _room: Arc<Reservation>,
 }
 
 impl AsRef<[u8]> for InRoom {
@@ -352,6 +461,22 @@ impl AsRef<[u8]> for InRoom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_a_stripe() {
+        let show = |within: Range<u32>| {
+            let parts = stripe_parts(100, 350, within);
+            let show = |(part, bytes): &(StripePart, usize)| format!("{:?}[{:?}]={bytes}", part.shards, part.stretch);
+            parts.iter().map(show).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(show(0..350), "0..4[0..100]=350", "all of it is one part, zeros behind it included");
+        assert_eq!(show(0..300), "0..3[0..100]=300");
+        assert_eq!(show(10..20), "0..1[10..20]=10");
+        assert_eq!(show(90..110), "0..1[90..100]=10 1..2[0..10]=10");
+        assert_eq!(show(50..350), "0..1[50..100]=50 1..4[0..100]=250");
+        assert_eq!(show(50..320), "0..1[50..100]=50 1..3[0..100]=200 3..4[0..20]=20");
+        assert_eq!(show(340..350), "3..4[40..100]=10");
+    }
 
     #[test]
     fn parts_of_an_object() {

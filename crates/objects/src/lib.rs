@@ -14,10 +14,11 @@ mod get;
 pub mod lease;
 mod lookups;
 mod put;
+mod put_stripes;
 mod service;
 
 pub use datapath::{Connect, ReadError, WriteError};
 pub use error::{BodyError, ObjectError};
 pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader, ReadPart};
-pub use put::{PutDone, PutRequest};
+pub use put::{Pieces, PutDone, PutRequest};
 pub use service::{Objects, Settings};

@@ -101,7 +101,7 @@ impl Drop for ForgetAfter<'_> {
 }
 
 fn cost(found: &Found) -> usize {
-    found.first.len() + 1
+    found.first.references() + 1
 }
 
 impl Kept {
@@ -147,7 +147,14 @@ mod tests {
             revision: 1,
             created_ms: 0,
         };
-        Found { index: version, version: at, row, first: Vec::new(), extents: 1, class: domain::ClassId::default() }
+        Found {
+            index: version,
+            version: at,
+            row,
+            first: Default::default(),
+            extents: 1,
+            class: domain::ClassId::default(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,12 +16,13 @@ use api::request_id;
 use bytes::{Bytes, BytesMut};
 use datapath::{ByteBudget, Hold, Reservation, WriteError, WriteRequest};
 use domain::cdc::{Cutter, Profile};
-use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written};
+use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written, WrittenStripe};
 use domain::chunking::ChunkMode;
 use domain::etag::EtagHasher;
 use domain::id::CrcStream;
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
-use domain::{ChunkId, ClassId, LogPosition};
+use domain::stripe::MAX_EXTENT_SHARDS;
+use domain::{ChunkId, ClassId, LogPosition, Scheme};
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -53,7 +54,9 @@ pub struct PutRequest {
     pub user_metadata: Vec<(String, String)>,
     /// What must be true of the key.
     pub when: Precondition,
-    /// Durable copies before the answer, if not the configured number.
+    /// K + M, if the object should be kept in stripes; a small one is kept in copies all the same, see [`domain::stripe`].
+    pub scheme: Option<Scheme>,
+    /// Durable copies before the answer, if not the configured number; what is kept in stripes has its own rule.
     pub write_quorum: Option<u8>,
     /// How the body is cut, if not as configured.
     pub chunk_mode: Option<ChunkMode>,
@@ -70,8 +73,41 @@ pub struct PutDone {
     pub etag: String,
     /// The version's number among its key's.
     pub revision: u64,
-    /// The chunks, with the nodes that had them when it was committed; of very long bodies only the last ones.
-    pub chunks: Vec<Written>,
+    /// Its chunks or stripes, with the nodes that had them when it was committed; of very long bodies only the last ones.
+    pub pieces: Pieces,
+}
+
+/// What a body was cut into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// Chunks, in whole copies.
+    Chunks(Vec<Written>),
+    /// Stripes, all of one scheme.
+    Stripes(Scheme, Vec<WrittenStripe>),
+}
+
+impl Pieces {
+    /// How full the extent is that they make, where `flying` more are on their way: true if one more might not fit.
+    fn fill_extent(&self, flying: usize) -> bool {
+        match self {
+            Pieces::Chunks(chunks) => chunks.len() + flying >= MAX_EXTENT_CHUNKS,
+            Pieces::Stripes(scheme, stripes) => (stripes.len() + flying + 1) * scheme.shards() > MAX_EXTENT_SHARDS,
+        }
+    }
+
+    /// Takes them, and leaves none of the same kind.
+    fn take(&mut self) -> Self {
+        match self {
+            Pieces::Chunks(chunks) => Pieces::Chunks(std::mem::take(chunks)),
+            Pieces::Stripes(scheme, stripes) => Pieces::Stripes(*scheme, std::mem::take(stripes)),
+        }
+    }
+}
+
+/// One of them.
+pub(crate) enum Piece {
+    Chunk(Written),
+    Stripe(WrittenStripe),
 }
 
 impl Objects {
@@ -84,6 +120,9 @@ impl Objects {
         if request.length.is_some_and(|length| length > MAX_OBJECT_BYTES) {
             return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
         }
+        if let Some(scheme) = request.scheme {
+            self.check_scheme(scheme, request.chunk_mode.unwrap_or(self.settings().chunk_mode))?;
+        }
         let mut upload = Upload::begin(self, &request)?;
         // Its end is asked for more than once, which a stream need not bear.
         upload.receive(body.fuse()).await?;
@@ -92,18 +131,20 @@ impl Objects {
 }
 
 /// A body on its way in.
-struct Upload<'a> {
-    objects: &'a Objects,
+pub(crate) struct Upload<'a> {
+    pub objects: &'a Objects,
     work: Arc<Work>,
     /// Chosen once: what is put under it must be committed under it, though the cluster may learn a class meanwhile.
-    class: ClassId,
-    chunk_mode: ChunkMode,
-    quorum: u8,
-    announced: Option<u64>,
-    received: u64,
-    etag: EtagHasher,
-    flying: VecDeque<JoinHandle<Result<Written, WriteError>>>,
-    written: Vec<Written>,
+    pub class: ClassId,
+    pub chunk_mode: ChunkMode,
+    /// Copies of each chunk, and how many of them must be durable.
+    pub copies: (u8, u8),
+    scheme: Option<Scheme>,
+    pub announced: Option<u64>,
+    pub received: u64,
+    pub etag: EtagHasher,
+    flying: VecDeque<JoinHandle<Result<Piece, WriteError>>>,
+    pub written: Pieces,
     uncommitted_since: Option<Instant>,
     body: Option<(LogPosition, u32)>,
 }
@@ -116,12 +157,13 @@ impl<'a> Upload<'a> {
             work: Arc::new(objects.begin()?),
             class: objects.class(),
             chunk_mode: request.chunk_mode.unwrap_or(objects.settings().chunk_mode),
-            quorum,
+            copies: (objects.settings().copies, quorum),
+            scheme: request.scheme,
             announced: request.length,
             received: 0,
             etag: EtagHasher::default(),
             flying: VecDeque::new(),
-            written: Vec::new(),
+            written: Pieces::Chunks(Vec::new()),
             uncommitted_since: None,
             body: None,
         })
@@ -137,16 +179,9 @@ impl<'a> Upload<'a> {
             ChunkMode::Fixed => None,
             ChunkMode::ContentDefined => Some(Cutter::new(Profile::DEFAULT)),
         };
-        while self.announced != Some(self.received) {
-            let mut room = self.room().await?;
-            let Some((chunk, bytes)) = body.next_chunk(room.bytes, &mut self.etag).await? else { break };
-            room.reservation.shrink_to(bytes.len());
-            self.received += u64::from(chunk.length);
-            if self.received > MAX_OBJECT_BYTES {
-                return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
-            }
-            self.send(chunk, bytes, room.reservation).await?;
-            self.commit_extent_if_due().await?;
+        match self.scheme {
+            None => self.receive_chunks(&mut body).await?,
+            Some(scheme) => self.receive_stripes(scheme, &mut body).await?,
         }
         body.must_be_over().await?;
         while self.land().await? {}
@@ -156,15 +191,43 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Room for the longest that the next chunk can be, before its first byte is read: at once beside one in flight, else in turn.
-    async fn room(&mut self) -> Result<Room, ObjectError> {
-        let settings = self.objects.settings();
-        let left = self.announced.map_or(u64::MAX, |all| all.saturating_sub(self.received));
+    async fn receive_chunks<S, E>(&mut self, body: &mut Incoming<S>) -> Result<(), ObjectError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Into<BodyError>,
+    {
         let longest = match self.chunk_mode {
-            ChunkMode::Fixed => settings.chunk_bytes,
+            ChunkMode::Fixed => self.objects.settings().chunk_bytes,
             ChunkMode::ContentDefined => Profile::DEFAULT.max(),
         };
-        let bytes = left.min(u64::from(longest)) as usize;
+        while self.announced != Some(self.received) {
+            let mut room = self.room(self.left().min(longest.into()) as usize).await?;
+            let Some((chunk, bytes)) = body.next_chunk(room.bytes).await? else { break };
+            room.reservation.shrink_to(bytes.len());
+            self.count_received(bytes.len())?;
+            self.etag.add(&chunk.id);
+            self.send_chunk(chunk, bytes, room.reservation)?;
+            self.commit_extent_if_due().await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that are still to come, as far as that was announced.
+    pub fn left(&self) -> u64 {
+        self.announced.map_or(u64::MAX, |all| all.saturating_sub(self.received))
+    }
+
+    pub fn count_received(&mut self, bytes: usize) -> Result<(), ObjectError> {
+        self.received += bytes as u64;
+        match self.received > MAX_OBJECT_BYTES {
+            true => Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES }),
+            false => Ok(()),
+        }
+    }
+
+    /// Room for the longest that the next piece can be, before its first byte is read: at once beside one in flight, else in turn.
+    pub async fn room(&mut self, bytes: usize) -> Result<Room, ObjectError> {
+        let settings = self.objects.settings();
         let budget = &self.objects.inner.budget;
         while !self.flying.is_empty() {
             if self.flying.len() < IN_FLIGHT
@@ -180,29 +243,46 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn send(&mut self, chunk: ChunkRef, bytes: Bytes, reservation: Reservation) -> Result<(), ObjectError> {
-        self.uncommitted_since.get_or_insert_with(Instant::now);
-        // A hold of its own: a late answer must keep its floor even when this upload has moved on.
-        let hold: Hold = Arc::new((reservation, self.objects.begin()?));
-        let copies = self.objects.settings().copies;
-        let request = WriteRequest { chunk, class: self.class, bytes, copies, quorum: self.quorum, hold };
+    pub fn send_chunk(&mut self, chunk: ChunkRef, bytes: Bytes, reservation: Reservation) -> Result<(), ObjectError> {
+        let hold = self.hold(reservation)?;
+        let ((copies, quorum), class) = (self.copies, self.class);
+        let request = WriteRequest { chunk, class, bytes, copies, quorum, hold };
         let (nodes, late) = (self.objects.inner.nodes.clone(), self.objects.inner.late.clone());
-        self.flying.push_back(tokio::spawn(request_id::carry(async move { nodes.write(request, &late).await })));
+        self.fly(async move { nodes.write(request, &late).await.map(Piece::Chunk) });
         Ok(())
     }
 
-    /// Waits for the oldest chunk in flight; false if there is none.
+    /// What must be kept until the last put of a piece is over.
+    pub fn hold(&self, reservation: Reservation) -> Result<Hold, ObjectError> {
+        // A floor of its own: a late answer must keep it even when this upload has moved on.
+        Ok(Arc::new((reservation, self.objects.begin()?)))
+    }
+
+    /// Sets a write on its way.
+    pub fn fly(&mut self, write: impl Future<Output = Result<Piece, WriteError>> + Send + 'static) {
+        self.uncommitted_since.get_or_insert_with(Instant::now);
+        self.flying.push_back(tokio::spawn(request_id::carry(write)));
+    }
+
+    /// Waits for the oldest piece in flight; false if there is none.
     async fn land(&mut self) -> Result<bool, ObjectError> {
         let Some(oldest) = self.flying.pop_front() else { return Ok(false) };
-        let written =
+        let piece =
             oldest.await.map_err(|error| ObjectError::NotReady(format!("a write was cut short: {error}")))??;
-        self.written.push(written);
+        match (&mut self.written, piece) {
+            (Pieces::Chunks(chunks), Piece::Chunk(written)) => chunks.push(written),
+            (Pieces::Stripes(_, stripes), Piece::Stripe(written)) => {
+                self.etag.add_stripe(&written.stripe);
+                stripes.push(written);
+            }
+            _ => return Err(ObjectError::NotReady("a body was cut into chunks and stripes".into())),
+        }
         Ok(true)
     }
 
     /// Commits references so far if they fill an extent, or are half a minute old.
-    async fn commit_extent_if_due(&mut self) -> Result<(), ObjectError> {
-        let full = self.written.len() + self.flying.len() >= MAX_EXTENT_CHUNKS;
+    pub async fn commit_extent_if_due(&mut self) -> Result<(), ObjectError> {
+        let full = self.written.fill_extent(self.flying.len());
         let old = self.uncommitted_since.is_some_and(|since| since.elapsed() >= EXTENT_EVERY);
         if !full && !old {
             return Ok(());
@@ -212,8 +292,11 @@ impl<'a> Upload<'a> {
             Some(body) => body,
             None => (self.begin_body().await?, 0),
         };
-        let chunks = std::mem::take(&mut self.written);
-        self.objects.change(&self.work, Change::Append { body, extent, chunks }).await?;
+        let append = match self.written.take() {
+            Pieces::Chunks(chunks) => Change::Append { body, extent, chunks },
+            Pieces::Stripes(_, stripes) => Change::AppendStripes { body, extent, stripes },
+        };
+        self.objects.change(&self.work, append).await?;
         self.body = Some((body, extent + 1));
         self.uncommitted_since = None;
         // What was appended is counted now; nothing of this upload relies on older puts any more.
@@ -222,7 +305,12 @@ impl<'a> Upload<'a> {
     }
 
     async fn begin_body(&mut self) -> Result<LogPosition, ObjectError> {
-        match self.objects.change(&self.work, Change::BeginBody { class: self.class }).await? {
+        let class = self.class;
+        let begin = match self.written {
+            Pieces::Chunks(_) => Change::BeginBody { class },
+            Pieces::Stripes(scheme, _) => Change::BeginStripes { class, scheme },
+        };
+        match self.objects.change(&self.work, begin).await? {
             Outcome::Body(body) => {
                 self.body = Some((body, 0));
                 Ok(body)
@@ -232,10 +320,12 @@ impl<'a> Upload<'a> {
     }
 
     async fn commit(&mut self, request: &PutRequest) -> Result<PutDone, ObjectError> {
-        let chunks = std::mem::take(&mut self.written);
-        let body = match self.body {
-            None => NewBody::Whole(chunks.clone()),
-            Some((body, _)) => NewBody::Finish { body, last: chunks.clone() },
+        let pieces = self.written.take();
+        let body = match (self.body, pieces.clone()) {
+            (None, Pieces::Chunks(chunks)) => NewBody::Whole(chunks),
+            (None, Pieces::Stripes(scheme, stripes)) => NewBody::WholeStripes { scheme, stripes },
+            (Some((body, _)), Pieces::Chunks(last)) => NewBody::Finish { body, last },
+            (Some((body, _)), Pieces::Stripes(_, last)) => NewBody::FinishStripes { body, last },
         };
         let etag = std::mem::take(&mut self.etag).finish();
         let change = Change::PutObject {
@@ -252,7 +342,7 @@ impl<'a> Upload<'a> {
         match self.objects.change(&self.work, change).await? {
             Outcome::Put { revision, .. } => {
                 self.body = None;
-                Ok(PutDone { size: self.received, etag, revision, chunks })
+                Ok(PutDone { size: self.received, etag, revision, pieces })
             }
             other => Err(ObjectError::NotReady(format!("a put was answered with {other:?}"))),
         }
@@ -274,13 +364,13 @@ impl Drop for Upload<'_> {
     }
 }
 
-struct Room {
-    bytes: usize,
-    reservation: Reservation,
+pub(crate) struct Room {
+    pub bytes: usize,
+    pub reservation: Reservation,
 }
 
 /// A body's bytes, handed out in chunks.
-struct Incoming<S> {
+pub(crate) struct Incoming<S> {
     body: S,
     spare: Bytes,
     /// Where to cut before a chunk has the length that was asked for.
@@ -295,11 +385,7 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S>
     }
 
     /// The next chunk: `bytes` long unless the body ends or its content says so before; `None` at its end.
-    async fn next_chunk(
-        &mut self,
-        bytes: usize,
-        etag: &mut EtagHasher,
-    ) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
+    async fn next_chunk(&mut self, bytes: usize) -> Result<Option<(ChunkRef, Bytes)>, ObjectError> {
         // Content seldom lets a chunk grow to the longest it may be: memory follows as it does.
         let at_first = self.cutter.as_ref().map_or(bytes, |_| bytes.min(Profile::DEFAULT.min() as usize));
         let mut gathered = Gathered::new(bytes, at_first);
@@ -317,7 +403,31 @@ impl<S: Stream<Item = Result<Bytes, E>> + Unpin, E: Into<BodyError>> Incoming<S>
                 break;
             }
         }
-        Ok(gathered.finish().inspect(|(chunk, _)| etag.add(&chunk.id)))
+        Ok(gathered.finish())
+    }
+
+    /// The next `bytes` in one piece, in a buffer with room for `capacity`; fewer if the body ends or its content says so before, `None` at its
+    /// end.
+    pub async fn next_run(&mut self, bytes: usize, capacity: usize) -> Result<Option<Vec<u8>>, ObjectError> {
+        let mut run = Vec::new();
+        while run.len() < bytes {
+            if self.spare.is_empty() {
+                match self.next_frame().await? {
+                    Some(frame) => self.spare = frame,
+                    None => break,
+                }
+            }
+            if run.capacity() == 0 {
+                run.reserve_exact(capacity);
+            }
+            let offered = self.spare.len().min(bytes - run.len());
+            let cut = self.cutter.as_mut().and_then(|cutter| cutter.feed(&self.spare[..offered]));
+            run.extend_from_slice(&self.spare.split_to(cut.unwrap_or(offered)));
+            if cut.is_some() {
+                break;
+            }
+        }
+        Ok((!run.is_empty()).then_some(run))
     }
 
     async fn next_frame(&mut self) -> Result<Option<Bytes>, ObjectError> {
@@ -448,9 +558,7 @@ mod tests {
             let mut incoming = Incoming::new(frames, Duration::from_secs(30), ByteBudget::new(1));
             incoming.cutter = Some(Cutter::new(Profile::DEFAULT));
             let mut found = Vec::new();
-            while let Some((chunk, bytes)) =
-                incoming.next_chunk(Profile::DEFAULT.max() as usize, &mut EtagHasher::default()).await.unwrap()
-            {
+            while let Some((chunk, bytes)) = incoming.next_chunk(Profile::DEFAULT.max() as usize).await.unwrap() {
                 assert!(chunk.id.names(&bytes) && chunk.length as usize == bytes.len());
                 found.push(chunk.id);
             }

@@ -1,7 +1,7 @@
 //! The service: its parts, its settings, and the requests that need no body.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::metadata::{ListPage, ListQuery};
@@ -44,6 +44,8 @@ pub struct Settings {
     pub chunk_mode: ChunkMode,
     /// The storage class whose nodes new objects prefer, by name.
     pub prefer: Option<String>,
+    /// Length of each shard of a full stripe, in bytes; as `domain::stripe` says if it is not set.
+    pub shard_bytes: Option<u32>,
     /// Payload bytes held at once, in all requests together.
     pub budget_bytes: usize,
     /// The deadline of a lookup or commit, retries included.
@@ -65,6 +67,7 @@ impl Default for Settings {
             chunk_bytes: domain::chunking::DEFAULT_CHUNK_BYTES,
             chunk_mode: ChunkMode::Fixed,
             prefer: None,
+            shard_bytes: None,
             budget_bytes: 256 << 20,
             deadline: Duration::from_secs(10),
             patience: Duration::from_secs(30),
@@ -89,6 +92,8 @@ pub(crate) struct Inner {
     pub settings: Settings,
     pub late: mpsc::Sender<LateAnswer>,
     pub bad: mpsc::Sender<BadReport>,
+    /// Parts of stripes that were read with shards missing.
+    pub degraded: AtomicU64,
     view: watch::Receiver<Arc<ClusterView>>,
     _background: JoinSet<()>,
 }
@@ -109,8 +114,20 @@ impl Objects {
         let nodes = Nodes::new(view.clone(), connect);
         background.spawn(follow::report_nodes(meta.clone(), keeper.clone(), nodes.clone()));
         let budget = ByteBudget::new(settings.budget_bytes);
-        let lookups = Lookups::new(settings.lookup_ttl);
-        let inner = Inner { meta, nodes, budget, keeper, lookups, settings, late, bad, view, _background: background };
+        let (lookups, degraded) = (Lookups::new(settings.lookup_ttl), AtomicU64::new(0));
+        let inner = Inner {
+            meta,
+            nodes,
+            budget,
+            keeper,
+            lookups,
+            settings,
+            late,
+            bad,
+            degraded,
+            view,
+            _background: background,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -161,6 +178,11 @@ impl Objects {
     pub fn budget_use(&self) -> (usize, usize) {
         let budget = &self.inner.budget;
         (self.inner.settings.budget_bytes.saturating_sub(budget.free()), budget.waiting())
+    }
+
+    /// How many reads of stripes had to compute what was missing, since the start.
+    pub fn degraded_reads(&self) -> u64 {
+        self.inner.degraded.load(Ordering::Relaxed)
     }
 
     /// Gives the lease back. Call last: no put or get works afterwards.

@@ -95,6 +95,8 @@ pub async fn empty(cluster: &Cluster) -> Result<(), String> {
         Table::Trash,
         Table::Degraded,
         Table::Misplaced,
+        Table::Stripes,
+        Table::Shards,
     ];
     for table in of_objects {
         let rows = tables.count(table).map_err(|error| error.to_string())?;

@@ -73,7 +73,7 @@ impl Snapshot {
         from: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> io::Result<()> {
-        let table = self.table(table).map_err(io::Error::other)?;
+        let Some(table) = self.table(table).map_err(io::Error::other)? else { return Ok(()) };
         for row in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(io::Error::other)? {
             let (key, value) = row.map_err(io::Error::other)?;
             if !visit(key.value(), value.value()) {
@@ -83,13 +83,17 @@ impl Snapshot {
         Ok(())
     }
 
-    fn table(&self, table: Table) -> Result<&ReadTable, StorageError> {
+    /// `None` for a table that the file does not have: a build wrote it that did not know of it, and nothing was put there since.
+    fn table(&self, table: Table) -> Result<Option<&ReadTable>, StorageError> {
         let cell = &self.tables[slot(table)];
         if let Some(open) = cell.get() {
-            return Ok(open);
+            return Ok(Some(open));
         }
-        let open = self.transaction.open_table(Definition::new(table.name())).map_err(storage)?;
-        Ok(cell.get_or_init(|| open))
+        match self.transaction.open_table(Definition::new(table.name())) {
+            Ok(open) => Ok(Some(cell.get_or_init(|| open))),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(storage(error)),
+        }
     }
 }
 
@@ -101,17 +105,19 @@ impl std::fmt::Debug for Snapshot {
 
 impl Tables for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let found = self.table(table)?.get(key).map_err(storage)?;
+        let Some(table) = self.table(table)? else { return Ok(None) };
+        let found = table.get(key).map_err(storage)?;
         Ok(found.map(|value| value.value().to_vec()))
     }
 
     fn scan(&self, table: Table, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StorageError> {
         let Some(within) = within(from, to) else { return Ok(Vec::new()) };
-        self.table(table)?.range::<&[u8]>(within).map_err(storage)?.take(limit).map(owned).collect()
+        let Some(table) = self.table(table)? else { return Ok(Vec::new()) };
+        table.range::<&[u8]>(within).map_err(storage)?.take(limit).map(owned).collect()
     }
 
     fn count(&self, table: Table) -> Result<u64, StorageError> {
-        self.table(table)?.len().map_err(storage)
+        self.table(table)?.map_or(Ok(0), |table| table.len().map_err(storage))
     }
 }
 

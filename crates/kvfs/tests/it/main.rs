@@ -9,6 +9,7 @@ mod native_api;
 mod operators;
 mod processes;
 mod roles;
+mod stripes;
 mod support;
 mod tls;
 mod traces;

@@ -1,13 +1,17 @@
 //! Fuzz targets of records: what other processes send and what disks give back.
 
 use bolero::check;
-use domain::change::{Change, NewBody, Precondition, Session, Written};
+use domain::change::{Change, NewBody, Precondition, Session, ShardAt, Written, WrittenShard, WrittenStripe};
 use domain::record::{
-    BodyRow, BucketRow, ChunkRef, ChunkRow, ClusterRow, DegradedRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow,
+    BodyRow, BucketRow, ChunkRef, ChunkRow, ClusterRow, DegradedCause, DegradedRow, Extent, LeaseRow, NodeRow,
+    ObjectName, ObjectRow,
 };
 use domain::registry::{LossCause, NodeLabels};
 use domain::secret::{CredentialRow, CredentialState, Sealed, UrlKeyRow};
-use domain::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey, codec};
+use domain::stripe::{StripeExtent, StripeRef, StripeRow};
+use domain::{
+    BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey, Scheme, StripeId, codec,
+};
 use meta::{Batch, Command, audit};
 use testkit::fuzz::{EXECUTIONS, damage};
 use testkit::mem_tables::MemTables;
@@ -19,7 +23,10 @@ fn rows() {
         let bytes = [&[1], input].concat();
         drop(codec::decode::<BucketRow>(&bytes));
         drop(codec::decode::<ObjectRow>(&bytes));
-        drop(codec::decode::<BodyRow>(&bytes));
+        drop(BodyRow::decode(&bytes));
+        drop(BodyRow::decode(&[&[2], input].concat()));
+        drop(codec::decode::<StripeRow>(&bytes));
+        drop(codec::decode::<StripeExtent>(&bytes));
         drop(codec::decode::<ChunkRow>(&bytes));
         drop(codec::decode::<NodeRow>(&bytes));
         drop(codec::decode::<LeaseRow>(&bytes));
@@ -91,6 +98,29 @@ fn samples() -> Vec<Command> {
         content_type: "y".into(),
         user_metadata: vec![("a".into(), "b".into())],
     };
+    let scheme: Scheme = "1+1".parse().unwrap();
+    let shard = |bytes: &[u8], node| WrittenShard {
+        id: ChunkId::of(bytes),
+        crc: Crc32c::of(bytes),
+        answers: vec![(NodeId(node), Incarnation(1))],
+    };
+    let shards = vec![shard(b"hello", 1), shard(b"world", 2)];
+    let id = StripeId::of(scheme, shards.iter().map(|shard| &shard.id));
+    let stripe = WrittenStripe { stripe: StripeRef { id, length: 5 }, shard_bytes: 5, shards };
+    let at = ShardAt { class, stripe: id, index: 1 };
+    let put_stripe = Change::PutObject {
+        name: name.clone(),
+        make_bucket: true,
+        when: Precondition::default(),
+        body: NewBody::WholeStripes { scheme, stripes: vec![stripe.clone()] },
+        class,
+        size: 5,
+        etag: "x".into(),
+        content_type: "y".into(),
+        user_metadata: vec![],
+    };
+    let late = vec![(at, NodeId(1), Incarnation(1))];
+    let bad = (NodeId(2), Incarnation(1), DegradedCause::Absent);
     let labels = NodeLabels { class: Some("ssd".into()), domain: Some("r1".into()), weight: Some(2) };
     let secret = Sealed(vec![1, 2, 3]);
     let change = |change| Command::Change { session, change };
@@ -104,6 +134,14 @@ fn samples() -> Vec<Command> {
         change(Change::BeginBody { class }),
         change(Change::Append { body: LogPosition::new(5, 0), extent: 0, chunks: vec![written] }),
         change(Change::Abort { body: LogPosition::new(5, 0) }),
+        Command::AddNode { addr: "dn2:1".into() },
+        Command::StampNode { node: NodeId(2), incarnation: Incarnation(1) },
+        change(put_stripe),
+        change(Change::BeginStripes { class, scheme }),
+        change(Change::AppendStripes { body: LogPosition::new(5, 0), extent: 0, stripes: vec![stripe] }),
+        change(Change::ConfirmShards { late }),
+        change(Change::ReportShard { shard: at, node: bad.0, incarnation: bad.1, cause: bad.2 }),
+        Command::ForgetStripes { barrier: 9, stripes: vec![(class, id, LogPosition::new(6, 0))] },
         Command::RenewLease { lease, floor: 3 },
         Command::ExpireLease { lease, after_ms: 1 },
         Command::CloseLease { lease },

@@ -4,3 +4,4 @@ mod classes;
 mod fuzz;
 mod registry;
 mod state_machine;
+mod stripes;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Session, Written};
 use domain::record::{ChunkRef, DegradedCause, ObjectName, ReplicaState};
+use domain::stripe::Unit;
 use domain::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey};
 use meta::{Batch, Command, Reply, Table, Tables, audit, query};
 use proptest::prelude::*;
@@ -14,9 +15,9 @@ pub(crate) const CLASS: ClassId = ClassId(0);
 /// A state machine in memory, with a log index that grows.
 pub(crate) struct Cluster {
     pub(crate) tables: MemTables,
-    index: u64,
+    pub(crate) index: u64,
     ticks_ms: u64,
-    lease: LogPosition,
+    pub(crate) lease: LogPosition,
     request: u64,
 }
 
@@ -41,7 +42,7 @@ impl Cluster {
         meta::apply(&mut self.tables, (1, self.index), &batch).expect("storage is sound").remove(0)
     }
 
-    fn open_lease(&mut self) -> LogPosition {
+    pub(crate) fn open_lease(&mut self) -> LogPosition {
         match self.run(Command::OpenLease { holder: "edge".into(), known: self.index }) {
             Reply::Lease(lease) => lease,
             other => panic!("{other:?}"),
@@ -71,6 +72,7 @@ impl Cluster {
         let mut letters = Vec::new();
         for extent in 0..body.extents {
             let chunks = query::extent(&self.tables, row.body, extent).unwrap().expect("a body has its extents");
+            let query::LocatedExtent::Chunks(chunks) = chunks else { panic!("{chunks:?}") };
             letters.extend(chunks.iter().map(|(chunk, nodes)| {
                 assert!(!nodes.is_empty(), "a committed chunk is somewhere");
                 (0..=255).find(|&letter| chunk_of(letter).id == chunk.id).expect("a known chunk")
@@ -88,7 +90,7 @@ impl Cluster {
     /// Everything that is garbage now, by a barrier that the lease has passed or not.
     pub(crate) fn forget(&mut self, floor_passes: bool) -> Reply {
         let garbage = query::garbage(&self.tables, u64::MAX >> 16, 100).unwrap();
-        let chunks = garbage.into_iter().map(|(since, class, id)| (class, id, since)).collect();
+        let chunks = chunks_of(&garbage);
         self.run(Command::Barrier);
         let barrier = self.index;
         if floor_passes {
@@ -98,6 +100,15 @@ impl Cluster {
         }
         self.run(Command::ForgetChunks { barrier, chunks })
     }
+}
+
+/// The chunks among what is garbage.
+pub(crate) fn chunks_of(garbage: &[(LogPosition, ClassId, Unit)]) -> Vec<(ClassId, ChunkId, LogPosition)> {
+    let chunk = |(since, class, unit): &(LogPosition, ClassId, Unit)| match unit {
+        Unit::Chunk(id) => Some((*class, *id, *since)),
+        Unit::Stripe(_) => None,
+    };
+    garbage.iter().filter_map(chunk).collect()
 }
 
 pub(crate) fn incarnation(node: u32) -> Incarnation {
@@ -238,7 +249,7 @@ fn a_chunk_that_came_back_is_not_forgotten_by_an_old_plan() {
     cluster.change(remove()).unwrap();
     cluster.empty_trash();
     cluster.run(Command::RenewLease { lease: cluster.lease, floor: cluster.index });
-    let chunks = plan.into_iter().map(|(since, class, id)| (class, id, since)).collect();
+    let chunks = chunks_of(&plan);
     assert_eq!(cluster.run(Command::ForgetChunks { barrier: 1, chunks }), Reply::Forgotten(vec![]));
 }
 
@@ -271,7 +282,8 @@ fn queues_hold_what_is_not_where_it_should_be() {
     assert!(matches!(row.replicas[0].state, ReplicaState::Missing { .. }));
     let readers =
         query::extent(&cluster.tables, query::object(&cluster.tables, &name("k")).unwrap().unwrap().1.body, 0);
-    assert_eq!(readers.unwrap().unwrap()[0].1.last(), Some(&node), "the doubtful copy is asked last");
+    let Some(query::LocatedExtent::Chunks(readers)) = readers.unwrap() else { panic!("chunks") };
+    assert_eq!(readers[0].1.last(), Some(&node), "the doubtful copy is asked last");
 }
 
 #[test]
@@ -469,7 +481,7 @@ fn a_restore_begins_a_new_life() {
     }
     assert_eq!(audit::audit(&cluster.tables), Ok(Vec::new()));
     let chunks: Vec<_> = query::garbage(&cluster.tables, u64::MAX >> 16, 100).unwrap();
-    let chunks: Vec<_> = chunks.into_iter().map(|(since, class, id)| (class, id, since)).collect();
+    let chunks = chunks_of(&chunks);
     assert_eq!(chunks.len(), 3, "d, e and x");
     let held = cluster.run(Command::ForgetChunks { barrier: 0, chunks: chunks.clone() });
     assert_eq!(held, Reply::Refused("deletes are on hold: look first".into()));

@@ -114,7 +114,7 @@ fn headers(native: &Native) -> Vec<Case> {
         ("W beyond any integer", "PUT", "/v1/o/b/key", &[("X-KVFS-W", "99999999999999999999")], 400, "X-KVFS-W"),
         ("R of 0", "GET", "/v1/o/b/key", &[("X-KVFS-R", "0")], 400, "X-KVFS-R=0: must be ≥ 1"),
         ("R of more than there are", "GET", "/v1/o/b/key", &[("X-KVFS-R", "9")], 400, "exceeds available replicas"),
-        ("an erasure code", "PUT", "/v1/o/b/key", &[("X-KVFS-EC", "4+2")], 501, "not built"),
+        ("an erasure code for more nodes", "PUT", "/v1/o/b/key", &[("X-KVFS-EC", "4+2")], 400, "EC 4+2 requires 6 DNs"),
         ("a create of what is there", "PUT", "/v1/o/b/key", &[("If-None-Match", "*")], 412, "precondition"),
         ("a change of another version", "PUT", "/v1/o/b/key", &[("If-Match", "\"x\"")], 412, "precondition"),
         ("a delete of another version", "DELETE", "/v1/o/b/key", &[("If-Match", "\"x\"")], 412, "precondition"),

@@ -1,11 +1,11 @@
-//! Chunks to nodes that fail, hang, lie or are full, and back. Time is paused: it moves only when everybody waits.
+//! Chunks to nodes that fail, hang, lie or are full, and back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ChunkError, ChunkStore};
 use bytes::Bytes;
-use datapath::{Connect, LateAnswer, Nodes, Part, ReadError, WriteError, WriteRequest};
+use datapath::{Connect, Copied, LateAnswer, Nodes, Part, ReadError, WriteError, WriteRequest};
 use domain::change::Written;
 use domain::record::{ChunkRef, DegradedCause, NodeState};
 use domain::view::{ClusterView, Health, NodeView};
@@ -131,7 +131,7 @@ async fn a_hanging_node_costs_a_moment_and_its_answer_comes_late() {
     assert_eq!(holders(&cluster.write(2).await.unwrap()), [0, 2]);
     assert!(begun.elapsed() <= Duration::from_millis(50), "no longer than its patience: {:?}", begun.elapsed());
     let late = cluster.late_answers.recv().await.expect("the answer still comes");
-    assert_eq!((late.node, late.chunk), (NodeId(1), chunk()));
+    assert_eq!((late.node, late.of), (NodeId(1), Copied::Chunk(ClassId(0), chunk().id)));
 }
 
 #[tokio::test(start_paused = true)]

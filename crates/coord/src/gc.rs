@@ -35,6 +35,9 @@ use crate::sweep;
 /// Chunks in one pass: one barrier serves them all.
 const PASS_CHUNKS: usize = 8192;
 
+/// Copies in one pass, of which a stripe may have hundreds; about: a chunk's or stripe's are taken together.
+const PASS_COPIES: usize = 1 << 16;
+
 /// Records that one command removes: chunks, and stripes, of which those of up to 16 shards all fit.
 const FORGET_CHUNKS: usize = 256;
 const FORGET_STRIPES: usize = 64;
@@ -136,16 +139,21 @@ async fn collect_garbage(core: &Arc<Core>, until: u64) -> Result<(), MetaError> 
     if query::cluster(&tables).map_err(storage)?.is_some_and(|cluster| cluster.hold_deletes.is_some()) {
         return Ok(());
     }
-    let garbage = query::garbage(&tables, until, PASS_CHUNKS).map_err(storage)?;
+    let mut garbage = query::garbage(&tables, until, PASS_CHUNKS).map_err(storage)?;
     if garbage.is_empty() {
         return Ok(());
     }
     let mut holders: BTreeMap<NodeId, Vec<ChunkId>> = BTreeMap::new();
-    for (_, class, unit) in &garbage {
-        for (id, node) in copies(&tables, *class, unit)? {
+    let (mut units, mut found) = (0, 0);
+    while units < garbage.len() && found < PASS_COPIES {
+        let (_, class, unit) = garbage[units];
+        for (id, node) in copies(&tables, class, &unit)? {
             holders.entry(node).or_default().push(id);
+            found += 1;
         }
+        units += 1;
     }
+    garbage.truncate(units);
     drop(tables);
     let tokens = ask_tokens(core, &holders).await;
     mark(core, &garbage).await?;

@@ -201,7 +201,7 @@ impl Audit<'_> {
         let mut tally = Tally::default();
         for (class, id, row) in page {
             let (mut good, mut doubtful) = (0, 0);
-            for (index, shard) in (0u8..).zip(&row.shards) {
+            for (index, shard) in (0..=u8::MAX).zip(&row.shards) {
                 let bytes = row.shard_bytes;
                 let look = self.look(shard.id, bytes, &shard.replicas, &found);
                 tally.missing += look.missing;
@@ -374,7 +374,7 @@ impl Audit<'_> {
                 let classes = query::cluster(&tables).map_err(storage)?.map_or(0, |row| row.classes.len());
                 let mut unknown = 0;
                 for id in &page {
-                    unknown += u64::from(!is_known(&tables, classes, node, id)?);
+                    unknown += u64::from(!is_known(&tables, classes, id)?);
                 }
                 drop(tables);
                 self.core.backups.audit.lock().copies_unknown += unknown;

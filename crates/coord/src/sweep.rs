@@ -50,7 +50,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), MetaError> {
     };
     let mut doomed = Vec::new();
     for ((node, id), token) in unknown {
-        if !is_known(&tables, cluster.classes.len(), node, &id)? {
+        if !is_known(&tables, cluster.classes.len(), &id)? {
             doomed.push((node, id, token));
         }
     }
@@ -60,10 +60,11 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), MetaError> {
     Ok(())
 }
 
-/// Whether a record is of this chunk in one of the first `classes` storage classes, or of a stripe that places it on this node as a shard.
-pub(crate) fn is_known(tables: &dyn Tables, classes: usize, node: NodeId, id: &ChunkId) -> Result<bool, MetaError> {
+/// Whether a record is of this chunk in one of the first `classes` storage classes, or of a stripe that has it as a shard: on whatever node, for
+/// a copy that no record places here may be the one that closes a gap.
+pub(crate) fn is_known(tables: &dyn Tables, classes: usize, id: &ChunkId) -> Result<bool, MetaError> {
     let chunks = query::chunk_in_classes(tables, classes, id).map_err(storage)?;
-    Ok(!chunks.is_empty() || query::has_shard(tables, node, id).map_err(storage)?)
+    Ok(!chunks.is_empty() || query::is_shard(tables, id).map_err(storage)?)
 }
 
 async fn find_unknown(
@@ -81,7 +82,7 @@ async fn find_unknown(
         let classes = query::cluster(&tables).map_err(storage)?.map_or(0, |row| row.classes.len());
         let mut strangers = Vec::new();
         for id in page {
-            if !is_known(&tables, classes, node, &id)? {
+            if !is_known(&tables, classes, &id)? {
                 strangers.push(id);
             }
         }

@@ -68,9 +68,13 @@ impl Experience {
 
     /// A get was answered after `took`.
     pub fn get_took(&self, took: Duration) {
-        let mut past = self.0.lock();
-        past.gets.add(took);
-        let now = Some(Instant::now());
+        self.0.lock().gets.add(took);
+        self.get_answered();
+    }
+
+    /// A get was answered, if only with an error: it is not silent.
+    pub fn get_answered(&self) {
+        let (mut past, now) = (self.0.lock(), Some(Instant::now()));
         (past.answered, past.owes_since) = (now, now);
     }
 
@@ -168,7 +172,7 @@ mod tests {
         assert_eq!(experience.silent_at(second, time), first + time);
         drop(asked);
         assert_eq!(experience.silent_at(second, time), first + time, "given up is not answered");
-        experience.get_took(Duration::from_millis(1));
+        experience.get_answered();
         assert_eq!(experience.silent_at(second, time), second + time);
         drop(other);
         tokio::time::sleep(Duration::from_millis(40)).await;

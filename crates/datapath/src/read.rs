@@ -102,7 +102,7 @@ impl Nodes {
         let mut reading = Reading::new(self, *chunk, holders, part);
         let outcome = reading.first_good().await;
         bad.append(&mut reading.bad);
-        listen_on(self, reading.asked, reading.waiting, |(node, ..)| node.id);
+        listen_on(self, reading.asked, reading.waiting, |(node, ..)| (0, node.id));
         outcome
     }
 
@@ -123,6 +123,8 @@ impl Nodes {
 
 /// Somebody who was asked and is expected to answer.
 pub(crate) struct Waiting {
+    /// Which shard was asked for; 0 where a chunk was.
+    pub shard: u8,
     pub node: NodeId,
     pub peer: Arc<Peer>,
     pub asked: Instant,
@@ -148,7 +150,7 @@ pub(crate) fn listen_on<T: Send + 'static>(
     nodes: &Nodes,
     mut asked: JoinSet<T>,
     mut waiting: Vec<Waiting>,
-    node_of: impl Fn(&T) -> NodeId + Send + 'static,
+    asked_of: impl Fn(&T) -> (u8, NodeId) + Send + 'static,
 ) {
     if waiting.is_empty() {
         return;
@@ -157,7 +159,7 @@ pub(crate) fn listen_on<T: Send + 'static>(
     tokio::spawn(async move {
         while let Some(silent_at) = waiting.iter().map(Waiting::silent_at).min() {
             match timeout_at(silent_at, asked.join_next()).await {
-                Ok(Some(Ok(answer))) => waiting.retain(|waiting| waiting.node != node_of(&answer)),
+                Ok(Some(Ok(answer))) => waiting.retain(|waiting| (waiting.shard, waiting.node) != asked_of(&answer)),
                 Ok(Some(Err(_))) => {}
                 Ok(None) => return,
                 Err(_) => _ = suspect_silent(&nodes, &mut waiting),
@@ -211,7 +213,7 @@ impl<'a> Reading<'a> {
         let now = Instant::now();
         let usual = peer.experience.get_p95().unwrap_or(SILENT_AFTER);
         self.hedge_at = Some(now + usual.clamp(MIN_HEDGE, SILENT_AFTER));
-        self.waiting.push(Waiting { node: node.id, peer: peer.clone(), asked: now });
+        self.waiting.push(Waiting { shard: 0, node: node.id, peer: peer.clone(), asked: now });
         let (chunk, part) = (self.chunk, self.part.clone());
         self.asked.spawn(async move {
             let answer = fetch(&peer, &chunk, &part).await;
@@ -315,8 +317,10 @@ pub(crate) fn cause_of(error: &ChunkError) -> Option<DegradedCause> {
 pub(crate) async fn fetch(peer: &Peer, chunk: &ChunkRef, part: &Part) -> Result<Bytes, ChunkError> {
     let (_asked, begun) = (peer.experience.begin_get(), Instant::now());
     let answer = fetch_checked(peer, chunk, part).await;
-    if answer.is_ok() {
-        peer.experience.get_took(begun.elapsed());
+    match &answer {
+        Ok(_) => peer.experience.get_took(begun.elapsed()),
+        Err(ChunkError::Unreachable { .. }) => {}
+        Err(_) => peer.experience.get_answered(),
     }
     answer
 }

@@ -67,7 +67,7 @@ impl Nodes {
         let mut reading = Reading::new(self, stripe, part);
         let outcome = reading.run().await;
         bad.append(&mut reading.bad);
-        listen_on(self, reading.asked, reading.waiting, |(_, node, ..)| node.id);
+        listen_on(self, reading.asked, reading.waiting, |(shard, node, ..)| (*shard, node.id));
         outcome
     }
 }
@@ -125,13 +125,13 @@ impl<'a> Reading<'a> {
         let healthy = trusted.len() == self.wanted.len();
         trusted.into_iter().for_each(|index| _ = self.ask(index));
         if !healthy {
-            self.widen();
+            self.widen(self.lacking());
         }
         loop {
             if self.wanted.iter().all(|index| self.have.contains_key(&index)) || self.have.len() >= self.needed() {
                 return self.finish().await;
             }
-            if self.asked.is_empty() && !self.widen() {
+            if self.asked.is_empty() && !self.widen(self.lacking()) {
                 return Err(self.failure());
             }
             let silent_at = self.waiting.iter().map(Waiting::silent_at);
@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
         let asked = Instant::now();
         let usual = peer.experience.get_p95().unwrap_or(SILENT_AFTER);
         self.on_time.push(((index, node.id), asked + usual.clamp(MIN_HEDGE, SILENT_AFTER)));
-        self.waiting.push(Waiting { node: node.id, peer: peer.clone(), asked });
+        self.waiting.push(Waiting { shard: index, node: node.id, peer: peer.clone(), asked });
         let shard = &self.stripe.shards[usize::from(index)];
         let chunk = ChunkRef { id: shard.id, length: self.stripe.shard_bytes, crc: shard.crc };
         let part = self.part.clone();
@@ -172,21 +172,23 @@ impl<'a> Reading<'a> {
         true
     }
 
-    /// Asks for more shards until K are at hand or on their way in good time: data before parity, doubtful nodes last. False if
-    /// nobody is left to wait for.
-    fn widen(&mut self) -> bool {
-        let mut lacking = self.needed().saturating_sub(self.have.len() + self.on_time.len());
-        let mut rest: Vec<_> = ShardSet::all(self.stripe.shards.len())
-            .without(self.tried)
-            .iter()
-            .filter(|i| !self.wanted.contains(*i) || !self.have.contains_key(i))
-            .collect();
-        rest.sort_by_key(|index| !self.is_trusted(*index));
+    /// How many shards lack until K are at hand or on their way in good time.
+    fn lacking(&self) -> usize {
+        self.needed().saturating_sub(self.have.len() + self.on_time.len())
+    }
+
+    /// Asks for so many more shards: data before parity, doubtful nodes last, and a second node for one that was asked for last of all.
+    /// False if nobody is left to wait for.
+    fn widen(&mut self, mut more: usize) -> bool {
+        let coming = |index: &u8| self.on_time.iter().any(|((shard, _), _)| shard == index);
+        let rest = ShardSet::all(self.stripe.shards.len());
+        let mut rest: Vec<_> = rest.iter().filter(|index| !self.have.contains_key(index) && !coming(index)).collect();
+        rest.sort_by_key(|index| (self.tried.contains(*index), !self.is_trusted(*index)));
         for index in rest {
-            if lacking == 0 {
+            if more == 0 {
                 break;
             }
-            lacking -= usize::from(self.ask(index));
+            more -= usize::from(self.ask(index));
         }
         !self.asked.is_empty()
     }
@@ -196,18 +198,19 @@ impl<'a> Reading<'a> {
         let now = Instant::now();
         let silent = suspect_silent(self.nodes, &mut self.waiting);
         let waiting = &self.waiting;
-        self.on_time.retain(|((_, node), _)| waiting.iter().any(|waiting| waiting.node == *node));
+        self.on_time.retain(|(asked, _)| waiting.iter().any(|waiting| (waiting.shard, waiting.node) == *asked));
         let before = self.on_time.len();
         self.on_time.retain(|(_, until)| now < *until);
         let late = self.on_time.len() < before;
-        if silent || (late && self.nodes.hedges.take()) {
-            self.widen();
-        }
+        let lacking = self.lacking();
+        // A hedge for each question more.
+        let hedges = if late && !silent { (0..lacking).take_while(|_| self.nodes.hedges.take()).count() } else { 0 };
+        self.widen(if silent { lacking } else { hedges });
     }
 
     /// Keeps the bytes if they are good; otherwise notes what was wrong with whom, and asks another.
     fn judge(&mut self, (index, node, peer, answer): Fetched) {
-        self.waiting.retain(|waiting| waiting.node != node.id);
+        self.waiting.retain(|waiting| (waiting.shard, waiting.node) != (index, node.id));
         self.on_time.retain(|(asked, _)| *asked != (index, node.id));
         let error = match answer {
             Ok(bytes) => {
@@ -224,7 +227,7 @@ impl<'a> Reading<'a> {
         }
         self.errors.push((index, node.id, error));
         if !self.ask(index) {
-            self.widen();
+            self.widen(self.lacking());
         }
     }
 

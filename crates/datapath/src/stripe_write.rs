@@ -55,7 +55,7 @@ impl Nodes {
         let request = Arc::new(request);
         let mut writing = Writing::new(self, &request);
         for index in 0..writing.places.len() {
-            if let Some(spare) = writing.next_spare(index) {
+            if let Some(spare) = writing.next_spare(index, |_| true) {
                 writing.start(index, spare);
             }
         }
@@ -101,6 +101,11 @@ impl Place {
     fn is_late(&self, now: Instant) -> bool {
         self.pending.iter().all(|(_, peer, since)| peer.experience.is_slow() || now >= *since + COMPANY_AFTER)
     }
+
+    /// Whether everybody who was asked has had the time to answer.
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.pending.iter().all(|(.., since)| now >= *since + COMPANY_AFTER)
+    }
 }
 
 impl<'a> Writing<'a> {
@@ -119,12 +124,14 @@ impl<'a> Writing<'a> {
         Self { nodes, request, spare, places, taken: vec![], sender, answers, bad: vec![] }
     }
 
-    /// Who goes next for shard `index`: a node that is silent does not count against its domain.
-    fn next_spare(&self, index: usize) -> Option<usize> {
+    /// Who goes next for shard `index`, of those nodes that are `worth` it: a node that is silent does not count against its domain.
+    fn next_spare(&self, index: usize, worth: impl Fn(&Spare) -> bool) -> Option<usize> {
         let silent = |id: &NodeId| self.places[index].pending.iter().any(|(node, ..)| node == id);
         let taken = self.taken.iter().filter(|(id, _)| !silent(id));
         let taken: Vec<_> = taken.map(|(_, domain)| domain.as_str()).collect();
-        topology::next(self.spare.iter().map(|spare| (spare.tier, spare.domain.as_str())), &taken)
+        let worth: Vec<_> = (0..self.spare.len()).filter(|spare| worth(&self.spare[*spare])).collect();
+        let ranks = worth.iter().map(|spare| (self.spare[*spare].tier, self.spare[*spare].domain.as_str()));
+        topology::next(ranks, &taken).map(|nth| worth[nth])
     }
 
     /// Sends shard `index` to one of the nodes that were not asked yet.
@@ -168,14 +175,19 @@ impl<'a> Writing<'a> {
             let (open, now) = (self.open(), Instant::now());
             let enough = self.durable() >= self.request.stripe.scheme.min_ack();
             for &index in open.iter().filter(|index| self.places[**index].is_late(now)).collect::<Vec<_>>() {
-                // Once there are enough, a node that is known to hang is not worth another wait.
-                let worth = |spare: &usize| !enough || !self.spare[*spare].peer.experience.is_slow();
-                if let Some(spare) = self.next_spare(index).filter(worth) {
+                // A node that is known to hang is no better than one of whom the same is known, until that has had its time; and once there are enough
+                // it is not worth another wait. If all seem slow, it is we who are.
+                let any = !enough && self.places[index].is_overdue(now);
+                if let Some(spare) = self.next_spare(index, |spare| any || !spare.peer.experience.is_slow()) {
                     self.start(index, spare);
                 }
             }
             let waiting = open.iter().any(|index| !self.places[*index].is_late(now));
             if open.is_empty() || (enough && !waiting) {
+                // What has come meanwhile counts too.
+                while let Ok(answer) = self.answers.try_recv() {
+                    self.note(answer);
+                }
                 return Ok(());
             }
             if open.iter().all(|index| self.places[*index].pending.is_empty()) {

@@ -12,6 +12,7 @@
 //! **How many must answer.** A stripe is written when K + ⌈M/2⌉ of its shards are durable on as many nodes ([`Scheme::min_ack`]): then ⌈M/2⌉
 //! nodes may be lost before the gap is repaired, and M after. It is never K alone: the first loss would take the bytes along.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -220,12 +221,17 @@ pub struct StripeRef {
 /// A piece of the reference list of a body of stripes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StripeExtent {
-    /// Stripes in body order; those of one extent have at most [`MAX_EXTENT_SHARDS`] shards.
+    /// Stripes in body order; those of one extent touch at most [`MAX_EXTENT_ROWS`] rows.
     pub stripes: Vec<StripeRef>,
 }
 
-/// Shards that one command may bring: 2 GiB at 4+2. Each is a row, each stripe three more, and no command touches more than 4,096.
-pub const MAX_EXTENT_SHARDS: usize = 1536;
+/// Rows that the stripes of one command may touch ([`rows_of`]), of the 4,096 that a command may: 2 GiB at 4+2.
+pub const MAX_EXTENT_ROWS: usize = 3072;
+
+/// Rows that a stripe with so many answers touches: its own, its places among garbage and in both queues, and one for each answer.
+pub const fn rows_of(answers: usize) -> usize {
+    4 + answers
+}
 
 /// A stripe: how often it is referenced, and where its shards are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,12 +280,29 @@ impl StripeRow {
     }
 }
 
-/// How many of these shards (each: the nodes that have it) stand on a node of their own, giving each the first of its nodes that none before it has.
-///
-/// Where a node has several shards of a stripe this may find one fewer than could be; it never finds one too many.
+/// How many of these shards (each: the nodes that have it) stand on a node of their own, if nodes with several are counted for those that
+/// need them: a maximum matching of shards and nodes (Kuhn, 1955). Costs one step a shard where each is on one node, as they are as a rule.
 pub fn standing(shards: impl IntoIterator<Item = Vec<NodeId>>) -> usize {
-    let mut taken = std::collections::BTreeSet::new();
-    shards.into_iter().filter(|nodes| nodes.iter().any(|node| taken.insert(*node))).count()
+    let shards: Vec<_> = shards.into_iter().collect();
+    let mut counted_for = BTreeMap::new();
+    (0..shards.len()).filter(|shard| stands(*shard, &shards, &mut counted_for, &mut BTreeSet::new())).count()
+}
+
+/// Counts a node for `shard`: a free one, or one whose shard can stand elsewhere. Nodes `tried` were of no help.
+fn stands(
+    shard: usize,
+    shards: &[Vec<NodeId>],
+    counted_for: &mut BTreeMap<NodeId, usize>,
+    tried: &mut BTreeSet<NodeId>,
+) -> bool {
+    shards[shard].iter().any(|node| {
+        let free = tried.insert(*node)
+            && counted_for.get(node).copied().is_none_or(|other| stands(other, shards, counted_for, tried));
+        if free {
+            counted_for.insert(*node, shard);
+        }
+        free
+    })
 }
 
 /// A stripe and where to read it from.
@@ -375,8 +398,9 @@ mod tests {
     fn a_node_carries_one_shard() {
         let nodes =
             |lists: &[&[u32]]| lists.iter().map(|list| list.iter().map(|n| NodeId(*n)).collect()).collect::<Vec<_>>();
-        for (lists, expected) in [(&[&[1][..], &[2], &[]][..], 2), (&[&[1], &[1]], 1), (&[&[1], &[1, 2]], 2), (&[], 0)]
-        {
+        let twice: &[&[u32]] = &[&[1, 6], &[2, 1], &[3, 2], &[4, 3], &[5, 4], &[5]];
+        let table = [(&[&[1][..], &[2], &[]][..], 2), (&[&[1], &[1]], 1), (&[&[1], &[1, 2]], 2), (&[], 0), (twice, 6)];
+        for (lists, expected) in table {
             assert_eq!(standing(nodes(lists)), expected, "{lists:?}");
         }
     }

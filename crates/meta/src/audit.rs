@@ -10,7 +10,7 @@ use domain::{ClassId, LogPosition, StripeId};
 
 use crate::keys;
 use crate::machine::{damaged_key, decode, decode_body, decode_units};
-use crate::stripes::copies_of;
+use crate::stripes::{copies_of, nowhere};
 use crate::tables::{StorageError, Table, Tables};
 use crate::totals;
 
@@ -136,6 +136,7 @@ fn audit_stripes(tables: &dyn Tables, references: &References, problems: &mut Ve
         if degraded != (row.standing() < row.scheme.shards()) {
             problems.push(format!("stripe {id} with {} good shards, listed as degraded: {degraded}", row.standing()));
         }
+        placed.extend(nowhere(&row).iter().map(|shard| keys::shard_nowhere(shard, class, &id)));
         placed.extend(copies_of(&row).map(|(shard, copy)| keys::shard(copy.node, &shard, class, &id)));
     }
     let referenced = references.keys().filter(|(_, unit)| matches!(unit, Unit::Stripe(_))).count();

@@ -107,10 +107,10 @@ pub fn queued_stripe(class: ClassId, id: &StripeId) -> Vec<u8> {
 /// What tells a stripe from a chunk in tables that list both.
 const STRIPE_MARK: u8 = 1;
 
-/// What all placements of a chunk id on a node as a shard begin with.
+/// What all placements of a chunk id on a node as a shard begin with: the id, by which alone one may also look, and the node.
 pub fn shards_on(node: NodeId, id: &ChunkId) -> Vec<u8> {
-    let mut key = self::node(node);
-    key.extend(id.as_bytes());
+    let mut key = id.as_bytes().to_vec();
+    key.extend(self::node(node));
     key
 }
 
@@ -119,6 +119,12 @@ pub fn shard(node: NodeId, id: &ChunkId, class: ClassId, of: &StripeId) -> Vec<u
     let mut key = shards_on(node, id);
     key.extend(stripe(class, of));
     key
+}
+
+/// That a stripe has a shard which is on no node yet: so that a copy of it that turns up is known for what it is.
+pub fn shard_nowhere(id: &ChunkId, class: ClassId, of: &StripeId) -> Vec<u8> {
+    // Numbers of nodes are counted up from 0.
+    shard(NodeId(u32::MAX), id, class, of)
 }
 
 /// A stripe without references, by when it lost the last one.

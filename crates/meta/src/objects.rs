@@ -4,7 +4,7 @@
 
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written, WrittenStripe};
 use domain::record::{BodyKind, BodyRow, BucketRow, Extent, MAX_EXTENT_CHUNKS, ObjectName, ObjectRow, StoragePolicy};
-use domain::stripe::{MAX_EXTENT_SHARDS, StripeExtent};
+use domain::stripe::{MAX_EXTENT_ROWS, StripeExtent, rows_of};
 use domain::{BucketName, ClassId, LogPosition};
 
 use crate::chunks::Verdict;
@@ -17,6 +17,9 @@ pub const MAX_UPLOADS: usize = 1024;
 
 /// The most entries in one batch of late answers.
 pub const MAX_CONFIRM: usize = 1024;
+
+/// The same of shards, each of which may touch its stripe, its place on its node, and both queues.
+pub const MAX_CONFIRM_SHARDS: usize = 512;
 
 impl Machine<'_> {
     /// Carries out `change` for the holder of `lease`.
@@ -40,7 +43,7 @@ impl Machine<'_> {
             Change::Report { class, chunk, node, incarnation, cause } => {
                 self.report(*class, chunk, (*node, *incarnation), *cause).map(|()| Ok(Outcome::Done))
             }
-            Change::ConfirmShards { late } => match within("late answers", late.len(), MAX_CONFIRM) {
+            Change::ConfirmShards { late } => match within("late answers", late.len(), MAX_CONFIRM_SHARDS) {
                 Ok(()) => self.confirm_shards(late).map(|()| Ok(Outcome::Done)),
                 Err(refusal) => Ok(Err(refusal)),
             },
@@ -219,7 +222,7 @@ impl Machine<'_> {
     fn check_extent(&mut self, id: LogPosition, body: &BodyRow, pieces: Pieces) -> Verdict<()> {
         let (what, found, limit) = match pieces {
             Pieces::Chunks(chunks) => ("chunks", chunks.len(), MAX_EXTENT_CHUNKS),
-            Pieces::Stripes(stripes) => ("shards", stripes.iter().map(|s| s.shards.len()).sum(), MAX_EXTENT_SHARDS),
+            Pieces::Stripes(stripes) => ("rows of stripes", stripes.iter().map(rows).sum(), MAX_EXTENT_ROWS),
         };
         if let Err(refusal) = within(what, found, limit) {
             return Ok(Err(refusal));
@@ -315,4 +318,9 @@ fn within(what: &str, found: usize, limit: usize) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(Refusal::TooMany { what: what.into(), found: found as u64, limit: limit as u64 }),
     }
+}
+
+/// Rows that a stripe of a command may touch.
+fn rows(stripe: &WrittenStripe) -> usize {
+    rows_of(stripe.shards.iter().map(|shard| shard.answers.len().max(1)).sum())
 }

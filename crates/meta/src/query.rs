@@ -54,9 +54,9 @@ pub fn stripe(tables: &dyn Tables, class: ClassId, id: &StripeId) -> Result<Opti
     get(tables, Table::Stripes, &keys::stripe(class, id))
 }
 
-/// Whether some stripe places this chunk id on this node as a shard.
-pub fn has_shard(tables: &dyn Tables, node: NodeId, id: &ChunkId) -> Result<bool, StorageError> {
-    Ok(!machine::scan_prefix(tables, Table::Shards, &keys::shards_on(node, id), 1)?.is_empty())
+/// Whether some stripe has this chunk id as a shard, on whatever node or none.
+pub fn is_shard(tables: &dyn Tables, id: &ChunkId) -> Result<bool, StorageError> {
+    Ok(!machine::scan_prefix(tables, Table::Shards, id.as_bytes(), 1)?.is_empty())
 }
 
 /// A chunk reference, and the nodes to read it from.

@@ -1,6 +1,6 @@
 //! Stripes and their shards: counting references in, noting where shards are, and queueing what is not as it should be.
 //!
-//! A stripe's row says where each shard is; `shards` says it the other way round, by node and chunk id, because a shard is stored as a chunk:
+//! A stripe's row says where each shard is; `shards` says it the other way round, by chunk id and node, because a shard is stored as a chunk:
 //! the same bytes on the same node may be a shard of several stripes and a copy of a chunk too, and may be deleted only when no record
 //! places them there ([`Machine::is_placed`]).
 //!
@@ -76,10 +76,12 @@ impl Machine<'_> {
         if let Some(since) = row.zero_at.take() {
             self.delete(Table::Garbage, &keys::garbage_stripe(since, class, &id))?;
         }
+        let before = if fresh { BTreeSet::new() } else { nowhere(&row) };
         let mut changed = false;
         for (index, shard) in write.shards.iter().enumerate() {
             changed |= self.hold_shard((class, &id, row.shard_bytes), &mut row.shards[index], &shard.answers)?;
         }
+        self.note_nowhere((class, &id), &before, &row)?;
         if fresh || changed {
             row.placement = self.at;
             self.queue_stripe(class, &id, &row, DegradedCause::ShortWrite, fresh)?;
@@ -103,9 +105,10 @@ impl Machine<'_> {
     pub fn confirm_shards(&mut self, late: &[(ShardAt, NodeId, Incarnation)]) -> Result<(), StorageError> {
         for &(ShardAt { class, stripe, index }, node, incarnation) in late {
             let Some(mut row) = self.stripe(class, &stripe)? else { continue };
-            let shard_bytes = row.shard_bytes;
+            let (shard_bytes, before) = (row.shard_bytes, nowhere(&row));
             let Some(shard) = row.shards.get_mut(usize::from(index)) else { continue };
             if self.hold_shard((class, &stripe, shard_bytes), shard, &[(node, incarnation)])? {
+                self.note_nowhere((class, &stripe), &before, &row)?;
                 row.placement = self.at;
                 self.queue_stripe(class, &stripe, &row, DegradedCause::ShortWrite, false)?;
                 self.put(Table::Stripes, &keys::stripe(class, &stripe), &row)?;
@@ -122,11 +125,18 @@ impl Machine<'_> {
         cause: DegradedCause,
     ) -> Result<(), StorageError> {
         let Some(mut row) = self.stripe(at.class, &at.stripe)? else { return Ok(()) };
-        let Some(shard) = row.shards.get_mut(usize::from(at.index)) else { return Ok(()) };
-        let found =
-            |replica: &&mut Replica| (replica.node, replica.incarnation) == copy && replica.state == ReplicaState::Held;
-        let Some(replica) = shard.replicas.iter_mut().find(found) else { return Ok(()) };
-        replica.state = ReplicaState::Missing { since_ms: self.now_ms };
+        let Some(id) = row.shards.get(usize::from(at.index)).map(|shard| shard.id) else { return Ok(()) };
+        let (since_ms, mut changed) = (self.now_ms, false);
+        // Shards of equal bytes are one file on a node: what is wrong with it is wrong with all of them.
+        for replica in row.shards.iter_mut().filter(|shard| shard.id == id).flat_map(|shard| &mut shard.replicas) {
+            if (replica.node, replica.incarnation) == copy && replica.state == ReplicaState::Held {
+                replica.state = ReplicaState::Missing { since_ms };
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
         row.placement = self.at;
         self.queue_stripe(at.class, &at.stripe, &row, cause, false)?;
         self.put(Table::Stripes, &keys::stripe(at.class, &at.stripe), &row)
@@ -182,6 +192,9 @@ impl Machine<'_> {
         self.delete(Table::Stripes, &keys::stripe(class, id))?;
         for table in [Table::Degraded, Table::Misplaced] {
             self.delete(table, &keys::queued_stripe(class, id))?;
+        }
+        for shard in nowhere(row) {
+            self.delete(Table::Shards, &keys::shard_nowhere(&shard, class, id))?;
         }
         let mut copies = BTreeSet::new();
         for (shard, copy) in copies_of(row) {
@@ -239,6 +252,23 @@ impl Machine<'_> {
         Ok(changed)
     }
 
+    /// Lists the shards that are on no node now, and no longer those that were on none before.
+    fn note_nowhere(
+        &mut self,
+        (class, stripe): (ClassId, &StripeId),
+        before: &BTreeSet<ChunkId>,
+        row: &StripeRow,
+    ) -> Result<(), StorageError> {
+        let now = nowhere(row);
+        for id in now.difference(before) {
+            self.put(Table::Shards, &keys::shard_nowhere(id, class, stripe), &())?;
+        }
+        for id in before.difference(&now) {
+            self.delete(Table::Shards, &keys::shard_nowhere(id, class, stripe))?;
+        }
+        Ok(())
+    }
+
     /// Puts the stripe into, or takes it out of, the queues, by what its row says against what placement says.
     fn queue_stripe(
         &mut self,
@@ -268,6 +298,11 @@ impl Machine<'_> {
 /// All copies of all shards, with the chunk that each is stored as.
 pub(crate) fn copies_of(row: &StripeRow) -> impl Iterator<Item = (ChunkId, &Replica)> {
     row.shards.iter().flat_map(|shard| shard.replicas.iter().map(|copy| (shard.id, copy)))
+}
+
+/// The shards that are on no node.
+pub(crate) fn nowhere(row: &StripeRow) -> BTreeSet<ChunkId> {
+    row.shards.iter().filter(|shard| shard.replicas.is_empty()).map(|shard| shard.id).collect()
 }
 
 fn malformed(scheme: Scheme, write: &WrittenStripe) -> Option<String> {

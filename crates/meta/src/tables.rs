@@ -39,7 +39,7 @@ pub enum Table {
     Credentials,
     /// Stripes by class and id.
     Stripes,
-    /// Which stripes place which chunk id on which node as a shard: by node, chunk id, class and stripe.
+    /// Which stripes place which chunk id on which node as a shard: by chunk id, node, class and stripe.
     Shards,
 }
 

@@ -21,7 +21,7 @@ use domain::chunking::ChunkMode;
 use domain::etag::EtagHasher;
 use domain::id::CrcStream;
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
-use domain::stripe::MAX_EXTENT_SHARDS;
+use domain::stripe::{MAX_EXTENT_ROWS, rows_of};
 use domain::{ChunkId, ClassId, LogPosition, Scheme};
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
@@ -91,7 +91,13 @@ impl Pieces {
     fn fill_extent(&self, flying: usize) -> bool {
         match self {
             Pieces::Chunks(chunks) => chunks.len() + flying >= MAX_EXTENT_CHUNKS,
-            Pieces::Stripes(scheme, stripes) => (stripes.len() + flying + 1) * scheme.shards() > MAX_EXTENT_SHARDS,
+            Pieces::Stripes(scheme, stripes) => {
+                // A shard whose node was slow may have two answers.
+                let answers =
+                    |stripe: &WrittenStripe| stripe.shards.iter().map(|shard| shard.answers.len().max(1)).sum();
+                let there: usize = stripes.iter().map(|stripe| rows_of(answers(stripe))).sum();
+                there + (flying + 1) * rows_of(2 * scheme.shards()) > MAX_EXTENT_ROWS
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Fault {
     Fail(ChunkError),
     /// No operation ever answers.
     Hang,
+    /// No read of this chunk ever answers.
+    HangOn(ChunkId),
     /// Every operation takes that much longer.
     Slow(Duration),
     /// Reads give bytes with a flipped bit and say they are fine.
@@ -111,7 +113,7 @@ impl MemChunkStore {
                 tokio::time::sleep(delay).await;
                 Ok(())
             }
-            Fault::None | Fault::WrongBytes | Fault::LoseAnswers => Ok(()),
+            Fault::None | Fault::HangOn(_) | Fault::WrongBytes | Fault::LoseAnswers => Ok(()),
         }
     }
 
@@ -183,6 +185,9 @@ impl ChunkStore for MemChunkStore {
 
     async fn get(&self, id: ChunkId, crc: Option<Crc32c>) -> Result<Bytes, ChunkError> {
         self.pass().await?;
+        if matches!(*self.fault.lock(), Fault::HangOn(hangs) if hangs == id) {
+            std::future::pending().await
+        }
         let bytes = self
             .with(|state, _| state.chunks.get(&id).map(|(bytes, _)| bytes.clone()).ok_or(ChunkError::Missing { id }))?;
         if !crc.map_or_else(|| id.names(&bytes), |crc| crc == Crc32c::of(&bytes)) {

@@ -244,10 +244,11 @@ impl Reader {
     }
 
     fn trailer(&self, trailer: &Trailer) -> Result<(), SnapshotError> {
-        let counted = |name: &str| self.rows.iter().find(|(table, _)| table.name() == name).map(|(_, count)| *count);
+        let counted =
+            |name: &str| self.rows.iter().find(|(table, _)| table.name() == name).map_or(0, |(_, count)| *count);
         let named = |table: &Table| trailer.rows.iter().any(|(name, _)| name == table.name());
-        if let Some((name, count)) = trailer.rows.iter().find(|(name, count)| counted(name) != Some(*count)) {
-            let found = counted(name).unwrap_or(0);
+        if let Some((name, count)) = trailer.rows.iter().find(|(name, count)| counted(name) != *count) {
+            let found = counted(name);
             return Err(self.damaged(format!("it should have {count} rows of {name}, and {found} came")));
         }
         if let Some((table, count)) = self.rows.iter().find(|(table, count)| **count > 0 && !named(table)) {

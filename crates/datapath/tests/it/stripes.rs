@@ -101,6 +101,15 @@ impl Cluster {
         (self.nodes.read_stripe(at, part, &mut bad).await, bad)
     }
 
+    /// How many chunks all nodes have together.
+    async fn copies(&self) -> usize {
+        let mut copies = 0;
+        for store in &self.stores {
+            copies += store.inventory(None, 1000).await.unwrap().len();
+        }
+        copies
+    }
+
     fn fault(&self, node: usize, fault: Fault) {
         self.stores[node].set_fault(fault);
     }
@@ -324,4 +333,41 @@ async fn a_node_known_to_be_down_is_not_asked_while_others_do() {
     let holders: BTreeSet<_> = holders(&written).into_iter().flatten().collect();
     assert!(holders.len() == 6 && !holders.contains(&order[0]), "{holders:?}");
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+/// Once, where all nodes seemed slow (which is what an overloaded gateway sees), every stripe was at once written to all the others as well.
+#[tokio::test(start_paused = true)]
+async fn when_all_nodes_seem_slow_no_stripe_is_written_twice() {
+    let cluster = Cluster::plain(12).await;
+    let mut at = located(&cluster.write().await.unwrap());
+    (0..12).for_each(|node| cluster.fault(node, Fault::Slow(Duration::from_millis(60))));
+    let holders: Vec<_> = at.shards.iter().flat_map(|shard| shard.nodes.clone()).collect();
+    cluster.read(&at, &whole()).await.0.unwrap();
+    let mut others = (0..12).map(NodeId).filter(|node| !holders.contains(node));
+    at.shards.iter_mut().for_each(|shard| shard.nodes = others.by_ref().take(1).collect());
+    cluster.read(&at, &whole()).await.0.unwrap_err();
+    assert_eq!(cluster.nodes.doubtful().len(), 12, "all seem slow");
+
+    let stripe = cluster.nodes.cut_stripe(scheme(), vec![7; LENGTH], SHARD).await.unwrap();
+    let request = StripeWrite { stripe, class: ClassId(0), hold: Arc::new(()) };
+    cluster.nodes.write_stripe(request, &cluster.late).await.unwrap();
+    // Those that are asked last have all answered by then.
+    tokio::time::sleep(Duration::from_millis(900)).await; // waits: the clock is paused
+    assert_eq!(cluster.copies().await, 6 + 6);
+}
+
+/// Once, a node with two shards of a stripe that answered for one and then hung was not waited for any more, and never given up either.
+#[tokio::test(start_paused = true)]
+async fn a_node_with_two_shards_that_answers_for_one_does_not_stop_a_read() {
+    let cluster = Cluster::plain(6).await;
+    let mut at = located(&cluster.write().await.unwrap());
+    let (first, second) = (at.shards[0].nodes[0], at.shards[1].nodes[0]);
+    let bytes = cluster.stores[second.0 as usize].get(at.shards[1].id, None).await.unwrap();
+    cluster.stores[first.0 as usize].put(at.shards[1].id, at.shards[1].crc, bytes).await.unwrap();
+    at.shards[1].nodes = vec![first];
+    cluster.fault(first.0 as usize, Fault::HangOn(at.shards[1].id));
+    let begun = Instant::now();
+    let read = cluster.read(&at, &whole()).await.0.unwrap();
+    assert_eq!((read.rebuilt, joined(read)), (1, payload()));
+    assert!(begun.elapsed() <= Duration::from_millis(50), "{:?}", begun.elapsed());
 }

@@ -1,10 +1,11 @@
 //! The seam to administration: what an operator asks of the cluster.
 
 use async_trait::async_trait;
-use domain::NodeId;
+use domain::policy::BucketPolicy;
 use domain::record::{NodeState, ObjectName};
 use domain::registry::NodeLabels;
 use domain::view::Health;
+use domain::{BucketName, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::insight::{Heartbeat, ObjectRecord, RoleInfo};
@@ -154,6 +155,12 @@ pub struct MetaInfo {
     pub objects: u64,
     /// Chunk records.
     pub chunks: u64,
+    /// Stripe records.
+    #[serde(default)]
+    pub stripes: u64,
+    /// Shards of stripes on nodes.
+    #[serde(default)]
+    pub shards: u64,
     /// Registered nodes.
     pub nodes: u64,
     /// Live URL keys.
@@ -220,6 +227,10 @@ pub trait Admin: MetaAdmin {
     async fn role(&self) -> Result<RoleInfo, AdminError>;
     /// One object's record; the error if there is none.
     async fn inspect(&self, name: &ObjectName) -> Result<ObjectRecord, AdminError>;
+    /// What a bucket says of its objects; the error if there is no such bucket.
+    async fn bucket_policy(&self, bucket: &BucketName) -> Result<BucketPolicy, AdminError>;
+    /// Sets it; one that says nothing takes it away. Gateways know of it within a second.
+    async fn set_bucket_policy(&self, bucket: &BucketName, policy: &BucketPolicy) -> Result<(), AdminError>;
     /// The URL keys, by name, without their secrets.
     async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError>;
     /// Adds a URL key, or gives a known one another secret; the primary unless it says otherwise. Gives the keys there are then.

@@ -5,6 +5,7 @@
 //! whether they are in its own process, behind HTTP, or a simulation with faults. This crate knows no socket.
 
 pub mod admin;
+pub mod bucket_policy;
 pub mod chunk_store;
 pub mod clock;
 pub mod disk;

@@ -47,6 +47,8 @@ pub const ADMIN_NODE_MOVE: &str = "/v1/admin/dns/move";
 pub const ADMIN_HEARTBEAT: &str = "/v1/admin/heartbeat";
 /// What this process is to its cluster.
 pub const ADMIN_ROLE: &str = "/v1/admin/role";
+/// A bucket's policy (`?bucket=`): GET shows it, PUT sets it.
+pub const ADMIN_BUCKET_POLICY: &str = "/v1/admin/bucket/policy";
 /// One object's record.
 pub const ADMIN_OBJECT: &str = "/v1/admin/object";
 /// URL keys: list, remove.

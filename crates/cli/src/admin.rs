@@ -177,6 +177,7 @@ pub async fn meta_info(admin: &dyn Admin, output: Output, out: &mut dyn Write) -
             ("buckets", info.buckets),
             ("objects", info.objects),
             ("chunks", info.chunks),
+            ("stripes", info.stripes),
             ("nodes", info.nodes),
             ("url keys", info.url_keys),
             ("leases", info.leases),

@@ -1,10 +1,13 @@
-//! Verbs about buckets: ls, mb, rb.
+//! Verbs about buckets: ls, mb, rb, bucket policy.
 
 use std::io::Write;
 
 use anyhow::Result;
+use api::Admin;
+use api::bucket_policy::PolicyJson;
 use client::Native;
 use client::native::ListedObject;
+use domain::BucketName;
 use serde_json::json;
 
 use crate::output::{Output, human};
@@ -99,5 +102,33 @@ pub async fn rb(native: &Native, bucket: &str, output: Output, out: &mut dyn Wri
     client::native::check_bucket(bucket)?;
     native.delete_bucket(bucket).await?;
     output.write(out, &json!({ "removed": bucket }), |out, _| writeln!(out, "removed {bucket}"))?;
+    Ok(())
+}
+
+/// Shows what a bucket says of its objects, after setting it if `wish` says to.
+pub async fn policy(
+    admin: &dyn Admin,
+    bucket: &str,
+    wish: Option<&PolicyJson>,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let name = BucketName::parse(bucket)?;
+    if let Some(wish) = wish {
+        let policy = wish.policy().map_err(anyhow::Error::msg)?;
+        admin.set_bucket_policy(&name, &policy).await?;
+    }
+    let policy = PolicyJson::from(admin.bucket_policy(&name).await?);
+    output.write(out, &policy, |out, policy| {
+        let said = |what: &str, number: Option<u8>| number.map(|number| format!("{what} {number}"));
+        let kept = policy.ec.as_ref().map(|scheme| format!("stripes of {scheme}"));
+        let parts =
+            [kept, said("copies", policy.copies), said("W", policy.write_quorum), said("R", policy.read_quorum)];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        match parts.is_empty() {
+            true => writeln!(out, "{bucket}: as each gateway is configured"),
+            false => writeln!(out, "{bucket}: {}", parts.join(", ")),
+        }
+    })?;
     Ok(())
 }

@@ -57,8 +57,18 @@ pub async fn inspect(admin: &dyn Admin, name: &ObjectName, output: Output, out: 
         for chunk in &record.chunks {
             writeln!(out, "chunk     {}  {:>10}  {}", chunk.chunk_id, human(chunk.size), chunk.replicas.join(" "))?;
         }
+        if let Some(scheme) = &record.ec {
+            writeln!(out, "stripes   {} data and {} parity shards each", scheme.k, scheme.m)?;
+        }
+        for stripe in &record.stripes {
+            writeln!(out, "stripe    {}  {:>10}", stripe.stripe_id, human(stripe.data_len))?;
+            for shard in &stripe.shards {
+                writeln!(out, "  shard   {}  {:>10}  {}", shard.chunk_id, human(shard.size), shard.replicas.join(" "))?;
+            }
+        }
         if record.more {
-            writeln!(out, "          and more: only the first {} chunks are shown", record.chunks.len())?;
+            let shown = record.chunks.len() + record.stripes.len();
+            writeln!(out, "          and more: only the first {shown} chunks or stripes are shown")?;
         }
         Ok(())
     })?;

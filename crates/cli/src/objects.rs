@@ -31,6 +31,8 @@ pub struct PutOptions {
     pub write_quorum: Option<String>,
     /// `fixed`, or `cdc` to cut where the content says.
     pub chunk_mode: Option<String>,
+    /// K+M: in stripes of so many shards.
+    pub scheme: Option<String>,
     /// `If-None-Match: *`: only if there is no such object.
     pub create_only: bool,
 }
@@ -58,6 +60,9 @@ pub async fn put(
     }
     if let Some(mode) = &options.chunk_mode {
         header(api::routes::HEADER_CHUNK_MODE, mode)?;
+    }
+    if let Some(scheme) = &options.scheme {
+        header(api::routes::HEADER_EC, scheme)?;
     }
     if options.create_only {
         header("if-none-match", "*")?;

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use ::http::{Method, StatusCode};
 use api::admin::{Admin, AdminError, ClusterStatus, CoordChange, CoordInfo, MetaInfo, NodeInfo};
+use api::bucket_policy::PolicyJson;
 use api::insight::{Heartbeat, ObjectRecord, RoleInfo};
 use api::keys::{Rotation, UrlKeyInfo};
 use api::routes;
 use async_trait::async_trait;
+use domain::BucketName;
+use domain::policy::BucketPolicy;
 use domain::record::ObjectName;
 use domain::registry::NodeLabels;
 use serde::Deserialize;
@@ -179,6 +182,18 @@ impl Admin for HttpAdmin {
         let key = percent_encoding::percent_encode(name.key.as_bytes(), percent_encoding::NON_ALPHANUMERIC);
         let path = format!("{}?bucket={}&key={key}", routes::ADMIN_OBJECT, escape(name.bucket.as_str()));
         self.ask(Ask::new(Method::GET, path)).await
+    }
+
+    async fn bucket_policy(&self, bucket: &BucketName) -> Result<BucketPolicy, AdminError> {
+        let path = format!("{}?bucket={}", routes::ADMIN_BUCKET_POLICY, escape(bucket.as_str()));
+        let found: PolicyJson = self.ask(Ask::new(Method::GET, path)).await?;
+        found.policy().map_err(AdminError::Unavailable)
+    }
+
+    async fn set_bucket_policy(&self, bucket: &BucketName, policy: &BucketPolicy) -> Result<(), AdminError> {
+        let path = format!("{}?bucket={}", routes::ADMIN_BUCKET_POLICY, escape(bucket.as_str()));
+        let body = serde_json::json!(PolicyJson::from(*policy)).to_string();
+        self.ask::<PolicyJson>(Ask::new(Method::PUT, path).body(body)).await.map(drop)
     }
 
     async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError> {

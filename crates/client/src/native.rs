@@ -89,6 +89,20 @@ pub struct PutAnswer {
     /// Its chunks in order; of very long objects only the last ones.
     #[serde(default)]
     pub chunks: Vec<PutChunk>,
+    /// Its stripes in order, if it is kept so; of very long objects only the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stripes: Vec<PutStripe>,
+}
+
+/// A stripe of a stored object, as the gateway tells it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PutStripe {
+    /// Its name, in hex.
+    pub stripe_id: String,
+    /// Bytes of the object in it.
+    pub data_len: u32,
+    /// Its shards, data first; one without replicas is a gap, to be filled later.
+    pub shards: Vec<PutChunk>,
 }
 
 /// A chunk of a stored object, as the gateway tells it.

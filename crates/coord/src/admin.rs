@@ -5,6 +5,8 @@ use api::admin::{Admin, AdminError, ClusterStatus, ConsensusInfo, CoordChange, C
 use api::insight::{Heartbeat, ObjectRecord, RoleInfo};
 use api::keys::{Rotation, UrlKeyInfo};
 use async_trait::async_trait;
+use domain::BucketName;
+use domain::policy::BucketPolicy;
 use domain::record::ObjectName;
 use domain::registry::NodeLabels;
 use meta::{Table, Tables, query, totals};
@@ -49,6 +51,8 @@ impl Admin for Coordinator {
             buckets: count(Table::Buckets)?,
             objects: count(Table::Objects)?,
             chunks: count(Table::Chunks)?,
+            stripes: count(Table::Stripes)?,
+            shards: count(Table::Shards)?,
             nodes: count(Table::Nodes)?,
             url_keys: count(Table::UrlKeys)?,
             leases: count(Table::Leases)?,
@@ -102,6 +106,14 @@ impl Admin for Coordinator {
 
     async fn inspect(&self, name: &ObjectName) -> Result<ObjectRecord, AdminError> {
         self.core.show_object(name).await
+    }
+
+    async fn bucket_policy(&self, bucket: &BucketName) -> Result<BucketPolicy, AdminError> {
+        self.core.bucket_policy(bucket).await
+    }
+
+    async fn set_bucket_policy(&self, bucket: &BucketName, policy: &BucketPolicy) -> Result<(), AdminError> {
+        self.core.set_bucket_policy(bucket, policy).await
     }
 
     async fn list_url_keys(&self) -> Result<Vec<UrlKeyInfo>, AdminError> {

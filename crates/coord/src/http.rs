@@ -5,6 +5,7 @@
 //!
 //! The admin API answers under `/v1/admin/` and, in the shapes that the reference's coordinator has, under `/v1/coord/admin/`.
 
+mod buckets;
 mod insight;
 mod keys;
 mod nodes;
@@ -67,6 +68,8 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", routes::ADMIN_HEARTBEAT, Access::Admin),
     ("GET", routes::ADMIN_ROLE, Access::Admin),
     ("GET", routes::ADMIN_OBJECT, Access::Admin),
+    ("GET", routes::ADMIN_BUCKET_POLICY, Access::Admin),
+    ("PUT", routes::ADMIN_BUCKET_POLICY, Access::Admin),
     ("GET", routes::ADMIN_URLKEYS, Access::Admin),
     ("DELETE", routes::ADMIN_URLKEYS, Access::Admin),
     ("POST", routes::ADMIN_URLKEY_ROTATE, Access::Admin),
@@ -225,6 +228,7 @@ fn admin_paths(admin: Arc<dyn Admin>) -> Router {
         .route(routes::ADMIN_STATUS, get(status))
         .route(routes::ADMIN_MEMBERS, get(list_members).post(change_members))
         .merge(backup_http::routes())
+        .merge(buckets::router())
         .merge(insight::router())
         .merge(nodes::router())
         .merge(keys::router())

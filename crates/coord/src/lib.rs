@@ -18,6 +18,7 @@ mod leases;
 mod losses;
 mod members;
 mod metadata;
+mod policies;
 mod probes;
 mod registry;
 mod reign;

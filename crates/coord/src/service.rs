@@ -233,6 +233,7 @@ impl Core {
         let tables = self.read().await?;
         let Some(cluster) = query::cluster(&tables).map_err(storage)? else { return Ok(()) };
         let rows = query::nodes(&tables).map_err(storage)?;
+        let policies = query::policies(&tables).map_err(storage)?;
         let probes = self.probes.lock().clone();
         let health = |id: &NodeId| probes.get(id).and_then(|probe| probe.health).unwrap_or(Health::Suspect);
         let view =
@@ -247,6 +248,7 @@ impl Core {
                 nodes,
                 classes: cluster.classes,
                 keys_revision: cluster.keys_revision,
+                policies,
             };
             let changed = next != *known;
             *known = next;

@@ -175,6 +175,7 @@ mod tests {
         experience.get_answered();
         assert_eq!(experience.silent_at(second, time), second + time);
         drop(other);
+        // waits: the clock is paused.
         tokio::time::sleep(Duration::from_millis(40)).await;
         assert_eq!(experience.silent_at(Instant::now(), time), Instant::now() + time, "it owes nobody anything");
     }

@@ -69,6 +69,11 @@ impl Nodes {
         view.nodes.iter().filter_map(look).take(MAX_SEEN).collect()
     }
 
+    /// How many nodes were silent for too long and have not answered since.
+    pub fn silent(&self) -> usize {
+        self.known.lock().values().filter(|peer| peer.experience.is_slow()).count()
+    }
+
     pub(crate) fn peer(&self, node: &NodeView) -> Arc<Peer> {
         let mut known = self.known.lock();
         match known.get(&node.id) {

@@ -114,9 +114,10 @@ mod tests {
     use api::{Admin, AdminError, MetaAdmin};
     use async_trait::async_trait;
     use client::{Http, Native, TcpConnector};
-    use domain::ChunkId;
+    use domain::policy::BucketPolicy;
     use domain::record::ObjectName;
     use domain::registry::NodeLabels;
+    use domain::{BucketName, ChunkId};
 
     use super::*;
     use crate::cluster::{Condition, DemoError, GatewaySettings, Link, Ran, Shape, Signal, Who};
@@ -224,6 +225,14 @@ mod tests {
         }
 
         async fn inspect(&self, _: &ObjectName) -> Result<ObjectRecord, AdminError> {
+            Err(AdminError::NotFound("made of paper".into()))
+        }
+
+        async fn bucket_policy(&self, _: &BucketName) -> Result<BucketPolicy, AdminError> {
+            Err(AdminError::NotFound("made of paper".into()))
+        }
+
+        async fn set_bucket_policy(&self, _: &BucketName, _: &BucketPolicy) -> Result<(), AdminError> {
             Err(AdminError::NotFound("made of paper".into()))
         }
 

@@ -14,6 +14,7 @@ pub mod merkle;
 pub mod names;
 pub mod peer_auth;
 pub mod placement;
+pub mod policy;
 pub mod quorum;
 pub mod record;
 pub mod registry;

@@ -8,25 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 use crate::placement::topology::Site;
+use crate::policy::BucketPolicy;
 use crate::registry::{Loss, Sweep};
 use crate::{BucketName, ChunkId, ClassId, Crc32c, Incarnation, LogPosition, NodeId, ObjectKey, Scheme};
-
-/// How the bytes of a bucket's objects are kept where the request does not say otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoragePolicy {
-    /// As the edge that takes the write is configured.
-    Default,
-    /// This many whole copies of each chunk.
-    Copies(u8),
-}
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRow {
     /// Wall clock at its creation, in milliseconds.
     pub created_ms: u64,
-    /// How its objects are kept.
-    pub policy: StoragePolicy,
+    /// What its objects are kept by, if it says anything.
+    pub policy: Option<BucketPolicy>,
 }
 
 /// One version of an object.

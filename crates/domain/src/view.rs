@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::placement::topology::{self, Ranked, Site, Wish};
+use crate::policy::BucketPolicy;
 use crate::record::{NodeRow, NodeState};
-use crate::{ChunkId, ClassId, Incarnation, NodeId, StripeId};
+use crate::{BucketName, ChunkId, ClassId, Incarnation, NodeId, StripeId};
 
 /// How a node looks to the coordinator's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub struct ClusterView {
     pub classes: Vec<String>,
     /// Grows with every change of a URL key or credential: who follows those asks again when it passes.
     pub keys_revision: u64,
+    /// The policies of buckets that have one, by name.
+    pub policies: Vec<(BucketName, BucketPolicy)>,
 }
 
 impl ClusterView {
@@ -104,6 +107,12 @@ impl ClusterView {
     pub fn class(&self, name: &str) -> Option<ClassId> {
         let place = self.classes.iter().position(|class| class == name)?;
         u8::try_from(place).ok().map(ClassId)
+    }
+
+    /// What a bucket says of its objects; nothing, if it has no policy.
+    pub fn policy(&self, bucket: &BucketName) -> BucketPolicy {
+        let found = self.policies.binary_search_by(|(name, _)| name.as_str().cmp(bucket.as_str()));
+        found.map_or_else(|_| BucketPolicy::default(), |place| self.policies[place].1)
     }
 
     /// The node with this number.

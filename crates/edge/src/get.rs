@@ -17,11 +17,17 @@ use crate::router::Edge;
 /// `GET` and `HEAD /v1/o/{bucket}/{key}`: the object's bytes, or a range of them; or only what is known of it.
 pub(crate) async fn get(edge: &Edge, name: ObjectName, parts: &Parts) -> Result<Response, Failure> {
     let wanted = text(&parts.headers, routes::HEADER_R)?.unwrap_or_default();
-    let read_quorum = quorum::parse("X-KVFS-R", wanted, u8::MAX, 1).map_err(|error| bad_argument(error.to_string()))?;
+    let usual = edge.objects.policy(&name.bucket).read_quorum.unwrap_or(1);
+    let read_quorum =
+        quorum::parse("X-KVFS-R", wanted, u8::MAX, usual).map_err(|error| bad_argument(error.to_string()))?;
     let reader = edge.objects.open(GetRequest { name, read_quorum }).await?;
     let head = reader.head();
     if usize::from(read_quorum) > head.fewest_copies {
         let copies = head.fewest_copies;
+        if wanted.trim().is_empty() {
+            let message = format!("the bucket's policy wants R={read_quorum}, and only {copies} copies are known");
+            return Err(Failure::new(Situation::DataUnavailable, message));
+        }
         return Err(bad_argument(format!("X-KVFS-R={read_quorum}: exceeds available replicas {copies}")));
     }
     match conditional::evaluate(&parts.headers, &head.row.etag, head.row.created_ms).map_err(bad_argument)? {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::change::{Written, WrittenStripe};
 use domain::chunking::ChunkMode;
+use domain::policy::Keep;
 use domain::record::ObjectName;
 use domain::view::ClusterView;
 use domain::{ChunkId, Incarnation, NodeId, Scheme, etag, quorum};
@@ -32,8 +33,9 @@ struct ChunkJson {
 /// `PUT /v1/o/{bucket}/{key}`: stores the body as the object's next version.
 pub(crate) async fn put(edge: &Edge, name: ObjectName, parts: Parts, body: Body) -> Result<Response, Failure> {
     let request = request(edge, &name, &parts.headers)?;
-    let own_quorum = parts.headers.contains_key(routes::HEADER_W) && request.scheme.is_none();
-    edge.counts.put(request.scheme.is_some(), own_quorum.then_some(request.write_quorum).flatten());
+    let way = edge.objects.way(&name.bucket, request.keep, request.write_quorum)?;
+    let own_quorum = request.write_quorum.filter(|_| way.scheme.is_none());
+    edge.counts.put(way.scheme.is_some(), own_quorum);
     let body = body.into_data_stream().map(|frame| frame.map_err(body_error));
     let done = edge.objects.put(request, body).await?;
     Ok(render(edge, &name, done))
@@ -60,13 +62,22 @@ pub(crate) async fn delete(edge: &Edge, name: ObjectName, parts: &Parts) -> Resu
 }
 
 fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutRequest, Failure> {
-    let scheme = text(headers, routes::HEADER_EC)?.map(str::trim).filter(|text| !text.is_empty());
-    let scheme = scheme.map(str::parse::<Scheme>).transpose();
-    let scheme = scheme.map_err(|error| bad_argument(format!("X-KVFS-EC: {error}")))?;
-    let settings = edge.objects.settings();
-    let wanted = text(headers, routes::HEADER_W)?.unwrap_or_default();
-    let write_quorum = quorum::parse("X-KVFS-W", wanted, settings.copies, settings.write_quorum)
-        .map_err(|error| bad_argument(error.to_string()))?;
+    let keep = match text(headers, routes::HEADER_EC)?.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Keep::AsConfigured,
+        Some("none") => Keep::Copies(edge.objects.settings().copies),
+        Some(scheme) => {
+            let scheme = scheme.parse::<Scheme>();
+            Keep::Stripes(scheme.map_err(|error| bad_argument(format!("X-KVFS-EC: {error}")))?)
+        }
+    };
+    let write_quorum = match text(headers, routes::HEADER_W)?.filter(|wanted| !wanted.trim().is_empty()) {
+        None => None,
+        Some(wanted) => {
+            let copies = edge.objects.way(&name.bucket, keep, Some(1))?.copies;
+            let parsed = quorum::parse("X-KVFS-W", wanted, copies, 1);
+            Some(parsed.map_err(|error| bad_argument(error.to_string()))?)
+        }
+    };
     let length = match text(headers, header::CONTENT_LENGTH.as_str())? {
         Some(length) => {
             Some(length.parse().map_err(|_| bad_argument(format!("Content-Length: not a length: {length:?}")))?)
@@ -79,8 +90,8 @@ fn request(edge: &Edge, name: &ObjectName, headers: &HeaderMap) -> Result<PutReq
         content_type: text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or("application/octet-stream").to_string(),
         user_metadata: Vec::new(),
         when: conditional::precondition(headers).map_err(bad_argument)?,
-        scheme,
-        write_quorum: Some(write_quorum),
+        keep,
+        write_quorum,
         chunk_mode: chunk_mode(headers)?,
         make_bucket: true,
     })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use api::Clock;
+use api::bucket_policy::PolicyJson;
 use api::keys::Rotation;
 use bootstrap::{Secret, SystemClock, SystemEntropy, secrets};
 use cli::client_file::secret_text;
@@ -14,7 +15,7 @@ use domain::record::ObjectName;
 use domain::registry::NodeLabels;
 use domain::{BucketName, ObjectKey};
 
-use crate::args::{CoordVerb, DnsVerb, MembersVerb, NodeVerb, Reach, UrlkeyVerb, Verb};
+use crate::args::{BucketVerb, CoordVerb, DnsVerb, MembersVerb, NodeVerb, Reach, UrlkeyVerb, Verb};
 use crate::client_side::{admin, client_path};
 use crate::meta_args::MetaVerb;
 use crate::meta_verbs;
@@ -32,6 +33,11 @@ pub async fn run(verb: Verb, reach: &Reach, output: Output, out: &mut dyn Write)
         Verb::Urlkey { verb: UrlkeyVerb::Rotate { kid, secret_file, secret_hex, primary } } => {
             let new = NewKey { kid, secret_file, secret_hex, primary };
             rotate(new, reach, to, output, out).await
+        }
+        Verb::Bucket { verb: BucketVerb::Policy { bucket, ec, copies, write_quorum, read_quorum, reset } } => {
+            let wish = PolicyJson { ec, copies, write_quorum, read_quorum };
+            let wish = (reset || wish != PolicyJson::default()).then_some(wish);
+            cli::buckets::policy(to, &bucket, wish.as_ref(), output, out).await
         }
         Verb::Heartbeat => cli::insight::heartbeat(to, output, out).await,
         Verb::Role => cli::insight::role(to, output, out).await,

@@ -8,7 +8,7 @@ mod reach;
 
 use std::path::{Path, PathBuf};
 
-pub use self::admin::{DnsVerb, NodeVerb, UrlkeyVerb};
+pub use self::admin::{BucketVerb, DnsVerb, NodeVerb, UrlkeyVerb};
 pub use self::coord::{CoordVerb, MembersVerb};
 pub use self::measures::{BenchVerb, SimFlags};
 pub use self::objects::PutFlags;
@@ -210,6 +210,12 @@ is reported and not fetched.")]
         /// What to do.
         #[command(subcommand)]
         verb: DnsVerb,
+    },
+    /// Buckets: what a bucket says of its objects where requests do not.
+    Bucket {
+        /// What to do.
+        #[command(subcommand)]
+        verb: BucketVerb,
     },
     /// URL keys: list, rotate, remove.
     Urlkey {

@@ -57,6 +57,7 @@ pub async fn run(verb: Verb, reach: &Reach, config: Option<&Path>) -> Result<Exi
         }
         Verb::Node { .. }
         | Verb::Dns { .. }
+        | Verb::Bucket { .. }
         | Verb::Urlkey { .. }
         | Verb::Heartbeat
         | Verb::Role
@@ -84,8 +85,8 @@ async fn use_objects(verb: Verb, reach: &Reach, output: Output, terminal: bool, 
     let native = if matches!(verb, Verb::Sign { .. }) { signer(reach)? } else { native(reach)? };
     match verb {
         Verb::Put { file, object, flags } => {
-            let PutFlags { content_type, write_quorum, chunk_mode, create } = flags;
-            let options = PutOptions { content_type, write_quorum, chunk_mode, create_only: create };
+            let PutFlags { content_type, write_quorum, chunk_mode, ec, create } = flags;
+            let options = PutOptions { content_type, write_quorum, chunk_mode, scheme: ec, create_only: create };
             cli::objects::put(&native, &file, &Target::object(&object)?, &options, output, out).await
         }
         Verb::Get { object, file, range, read_quorum } => {

@@ -15,6 +15,8 @@ pub fn gateway(metrics: &Metrics, objects: &Objects) {
     let waiting = metrics.gauge("kvfs_body_budget_waiting", "Requests that wait for room in the body budget");
     let nodes = metrics.gauge("kvfs_dns_runtime", "Registered data nodes");
     let healthy = metrics.gauge("kvfs_dns_healthy", "Data nodes whose probes go well");
+    let silent =
+        metrics.gauge("kvfs_dns_silent", "Data nodes that were silent here for too long, and have not answered since");
     let ready = metrics.gauge("kvfs_ready", "1 if the gateway takes writes");
     let degraded =
         metrics.counters("kvfs_ec_degraded_read", "Reads of stripes that had to compute missing shards", &[]);
@@ -28,6 +30,7 @@ pub fn gateway(metrics: &Metrics, objects: &Objects) {
         waiting.set(requests as u64);
         nodes.set(view.nodes.len() as u64);
         healthy.set(view.nodes.iter().filter(|node| node.health == Health::Up).count() as u64);
+        silent.set(objects.silent_nodes() as u64);
         ready.set(u64::from(objects.not_ready().is_none()));
         std::future::ready(())
     });

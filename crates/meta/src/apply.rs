@@ -93,6 +93,7 @@ impl Machine<'_> {
             Command::ForgetChunks { barrier, chunks } => self.forget(*barrier, chunks),
             Command::HoldDeletes { reason } => self.hold_deletes(reason.clone()),
             Command::ForgetStripes { barrier, stripes } => self.forget_stripes(*barrier, stripes),
+            Command::SetBucketPolicy { bucket, policy } => self.set_bucket_policy(bucket, policy),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::record::{BodyRow, ChunkRow, ObjectRow};
+use domain::record::{BodyRow, BucketRow, ChunkRow, ObjectRow};
 use domain::stripe::{StripeRow, Unit};
 use domain::{ClassId, LogPosition, StripeId};
 
@@ -22,6 +22,7 @@ pub fn audit(tables: &dyn Tables) -> Result<Vec<String>, StorageError> {
     let references = audit_extents(tables, &bodies, &mut problems)?;
     audit_chunks(tables, &references, &mut problems)?;
     audit_stripes(tables, &references, &mut problems)?;
+    audit_policies(tables, &mut problems)?;
     let (said, found) = (totals::totals(tables)?, totals::count(tables)?);
     if said != found {
         problems.push(format!("the totals say {said:?} and are {found:?}"));
@@ -148,6 +149,22 @@ fn audit_stripes(tables: &dyn Tables, references: &References, problems: &mut Ve
     if listed != placed {
         let (more, less) = (listed.difference(&placed).count(), placed.difference(&listed).count());
         problems.push(format!("the lists of shards by node have {more} too many and lack {less}"));
+    }
+    Ok(())
+}
+
+fn audit_policies(tables: &dyn Tables, problems: &mut Vec<String>) -> Result<(), StorageError> {
+    let mut have = BTreeSet::new();
+    for (key, value) in tables.scan(Table::Buckets, &[], &[], usize::MAX)? {
+        let row: BucketRow = decode(Table::Buckets, &value)?;
+        if row.policy.is_some() {
+            have.insert(key);
+        }
+    }
+    let listed: BTreeSet<_> =
+        tables.scan(Table::Policies, &[], &[], usize::MAX)?.into_iter().map(|(key, _)| key).collect();
+    if listed != have {
+        problems.push(format!("{} buckets have a policy and {} are listed", have.len(), listed.len()));
     }
     Ok(())
 }

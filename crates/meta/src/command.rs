@@ -2,9 +2,10 @@
 
 use domain::change::{Change, Outcome, Refusal, Session};
 use domain::codec::{self, CodecError};
+use domain::policy::BucketPolicy;
 use domain::registry::{LossCause, NodeLabels};
 use domain::secret::{CredentialState, Sealed};
-use domain::{ChunkId, ClassId, Incarnation, LogPosition, NodeId, StripeId};
+use domain::{BucketName, ChunkId, ClassId, Incarnation, LogPosition, NodeId, StripeId};
 use serde::{Deserialize, Serialize};
 
 /// The payload of one log entry: commands proposed together, applied in order, in one transaction.
@@ -211,6 +212,13 @@ pub enum Command {
         barrier: u64,
         /// What the plan saw: the stripe, and where its count fell to 0.
         stripes: Vec<(ClassId, StripeId, LogPosition)>,
+    },
+    /// Gives a bucket a policy, or takes it away with one that says nothing.
+    SetBucketPolicy {
+        /// The bucket.
+        bucket: BucketName,
+        /// What it says from now on.
+        policy: BucketPolicy,
     },
 }
 

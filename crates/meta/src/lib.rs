@@ -19,6 +19,7 @@ pub mod gc;
 pub mod keys;
 mod machine;
 pub mod objects;
+mod policies;
 pub mod query;
 mod registry;
 mod restore;

@@ -3,7 +3,7 @@
 //! Every change first checks all that can refuse it and only then writes, so a refused change leaves no trace but its reply.
 
 use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written, WrittenStripe};
-use domain::record::{BodyKind, BodyRow, BucketRow, Extent, MAX_EXTENT_CHUNKS, ObjectName, ObjectRow, StoragePolicy};
+use domain::record::{BodyKind, BodyRow, BucketRow, Extent, MAX_EXTENT_CHUNKS, ObjectName, ObjectRow};
 use domain::stripe::{MAX_EXTENT_ROWS, StripeExtent, rows_of};
 use domain::{BucketName, ClassId, LogPosition};
 
@@ -68,6 +68,7 @@ impl Machine<'_> {
         if !machine::scan_prefix(&*self.tables, Table::Objects, &keys::objects_of(bucket), 1)?.is_empty() {
             return Ok(Err(Refusal::BucketNotEmpty { bucket: bucket.clone() }));
         }
+        self.delete(Table::Policies, &keys::bucket(bucket))?;
         self.delete(Table::Buckets, &keys::bucket(bucket))?;
         Ok(Ok(Outcome::Done))
     }
@@ -279,7 +280,7 @@ impl Machine<'_> {
     }
 
     fn put_bucket(&mut self, bucket: &BucketName) -> Result<(), StorageError> {
-        let row = BucketRow { created_ms: self.now_ms, policy: StoragePolicy::Default };
+        let row = BucketRow { created_ms: self.now_ms, policy: None };
         self.put(Table::Buckets, &keys::bucket(bucket), &row)
     }
 }

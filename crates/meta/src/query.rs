@@ -1,5 +1,6 @@
 //! Questions to the tables: what a coordinator answers from, at one moment.
 
+use domain::policy::BucketPolicy;
 use domain::record::ChunkRef;
 use domain::record::{
     BodyKind, BodyRow, BucketRow, ChunkRow, ClusterRow, Extent, LeaseRow, NodeRow, ObjectName, ObjectRow, Replica,
@@ -160,6 +161,19 @@ pub fn buckets(
         Ok((name.ok_or_else(|| damaged_key(Table::Buckets))?, decode(Table::Buckets, &value)?))
     };
     tables.scan(Table::Buckets, &from, &[], limit)?.into_iter().map(parse).collect()
+}
+
+/// The policies of all buckets that have one, in order of their names.
+pub fn policies(tables: &dyn Tables) -> Result<Vec<(BucketName, BucketPolicy)>, StorageError> {
+    let mut found = Vec::new();
+    for (key, _) in tables.scan(Table::Policies, &[], &[], usize::MAX)? {
+        let name = std::str::from_utf8(&key).ok().and_then(|name| BucketName::parse(name).ok());
+        let name = name.ok_or_else(|| damaged_key(Table::Policies))?;
+        if let Some(policy) = bucket(tables, &name)?.and_then(|row| row.policy) {
+            found.push((name, policy));
+        }
+    }
+    Ok(found)
 }
 
 /// All leases.

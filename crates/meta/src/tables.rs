@@ -41,11 +41,13 @@ pub enum Table {
     Stripes,
     /// Which stripes place which chunk id on which node as a shard: by chunk id, node, class and stripe.
     Shards,
+    /// The names of buckets that have a policy.
+    Policies,
 }
 
 impl Table {
     /// All tables, in a fixed order.
-    pub const ALL: [Table; 19] = [
+    pub const ALL: [Table; 20] = [
         Table::Cluster,
         Table::Buckets,
         Table::Objects,
@@ -65,6 +67,7 @@ impl Table {
         Table::Credentials,
         Table::Stripes,
         Table::Shards,
+        Table::Policies,
     ];
 
     /// The table's name on disk and in snapshots.
@@ -89,6 +92,7 @@ impl Table {
             Table::Credentials => "credentials",
             Table::Stripes => "stripes",
             Table::Shards => "shards",
+            Table::Policies => "policies",
         }
     }
 }

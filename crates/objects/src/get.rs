@@ -499,4 +499,26 @@ mod tests {
             assert_eq!(part.of(size), range, "{part:?} of {size}");
         }
     }
+
+    /// Every range of stripes of every length: what the parts name is the range, in order, and nothing else is read but padding.
+    #[test]
+    fn parts_of_a_stripe_are_the_range() {
+        let shard = 8_u32;
+        for length in 1..=4 * shard {
+            let whole: Vec<u8> = (0..4 * shard).map(|at| if at < length { at as u8 } else { 0xff }).collect();
+            for (from, to) in (0..length).flat_map(|from| (from + 1..=length).map(move |to| (from, to))) {
+                let mut found = Vec::new();
+                for (part, wanted) in stripe_parts(shard, length, from..to) {
+                    let shards = part.shards.flat_map(|index| {
+                        let base = u32::from(index) * shard;
+                        whole[(base + part.stretch.start) as usize..(base + part.stretch.end) as usize].to_vec()
+                    });
+                    found.extend(shards.take(wanted));
+                }
+                assert_eq!(found, whole[from as usize..to as usize], "{from}..{to} of {length}");
+            }
+            let all = stripe_parts(shard, length, 0..length);
+            assert_eq!(all.len(), 1, "a whole stripe is read at once");
+        }
+    }
 }

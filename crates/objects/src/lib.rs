@@ -13,6 +13,7 @@ mod follow;
 mod get;
 pub mod lease;
 mod lookups;
+mod policy;
 mod put;
 mod put_stripes;
 mod service;

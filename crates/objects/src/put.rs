@@ -20,6 +20,7 @@ use domain::change::{Change, NewBody, Outcome, Precondition, Refusal, Written, W
 use domain::chunking::ChunkMode;
 use domain::etag::EtagHasher;
 use domain::id::CrcStream;
+use domain::policy::Keep;
 use domain::record::{ChunkRef, MAX_EXTENT_CHUNKS, ObjectName};
 use domain::stripe::{MAX_EXTENT_ROWS, rows_of};
 use domain::{ChunkId, ClassId, LogPosition, Scheme};
@@ -30,6 +31,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{BodyError, ObjectError};
 use crate::lease::Work;
+use crate::policy::Way;
 use crate::service::{Objects, SLOWEST_WHEN_SHORT};
 
 /// The largest object: 5 TiB.
@@ -54,9 +56,9 @@ pub struct PutRequest {
     pub user_metadata: Vec<(String, String)>,
     /// What must be true of the key.
     pub when: Precondition,
-    /// K + M, if the object should be kept in stripes; a small one is kept in copies all the same, see [`domain::stripe`].
-    pub scheme: Option<Scheme>,
-    /// Durable copies before the answer, if not the configured number; what is kept in stripes has its own rule.
+    /// How it is kept, if not as its bucket says; a small object in stripes is kept in copies all the same, see [`domain::stripe`].
+    pub keep: Keep,
+    /// Durable copies before the answer, if not what its bucket says; what is kept in stripes has its own rule.
     pub write_quorum: Option<u8>,
     /// How the body is cut, if not as configured.
     pub chunk_mode: Option<ChunkMode>,
@@ -126,10 +128,11 @@ impl Objects {
         if request.length.is_some_and(|length| length > MAX_OBJECT_BYTES) {
             return Err(ObjectError::TooLarge { limit: MAX_OBJECT_BYTES });
         }
-        if let Some(scheme) = request.scheme {
+        let way = self.way(&request.name.bucket, request.keep, request.write_quorum)?;
+        if let Some(scheme) = way.scheme {
             self.check_scheme(scheme, request.chunk_mode.unwrap_or(self.settings().chunk_mode))?;
         }
-        let mut upload = Upload::begin(self, &request)?;
+        let mut upload = Upload::begin(self, &request, way)?;
         // Its end is asked for more than once, which a stream need not bear.
         upload.receive(body.fuse()).await?;
         upload.commit(&request).await
@@ -156,15 +159,14 @@ pub(crate) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    fn begin(objects: &'a Objects, request: &PutRequest) -> Result<Self, ObjectError> {
-        let quorum = request.write_quorum.unwrap_or(objects.settings().write_quorum);
+    fn begin(objects: &'a Objects, request: &PutRequest, way: Way) -> Result<Self, ObjectError> {
         Ok(Self {
             objects,
             work: Arc::new(objects.begin()?),
             class: objects.class(),
             chunk_mode: request.chunk_mode.unwrap_or(objects.settings().chunk_mode),
-            copies: (objects.settings().copies, quorum),
-            scheme: request.scheme,
+            copies: (way.copies, way.quorum),
+            scheme: way.scheme,
             announced: request.length,
             received: 0,
             etag: EtagHasher::default(),

@@ -52,7 +52,7 @@ impl Objects {
     /// Whether this store can keep objects so: with as many nodes as shards, and room for two stripes in the byte budget.
     pub(crate) fn check_scheme(&self, scheme: Scheme, mode: ChunkMode) -> Result<(), ObjectError> {
         let view = self.view();
-        let nodes = view.nodes.iter().filter(|node: &&NodeView| node.state == domain::record::NodeState::In).count();
+        let nodes = view.nodes.iter().filter(|node: &&NodeView| node.site().is_some()).count();
         if nodes == 0 {
             return Err(ObjectError::NotReady("no data node is known yet".into()));
         }

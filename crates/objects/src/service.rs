@@ -180,6 +180,11 @@ impl Objects {
         (self.inner.settings.budget_bytes.saturating_sub(budget.free()), budget.waiting())
     }
 
+    /// How many data nodes this service finds silent.
+    pub fn silent_nodes(&self) -> usize {
+        self.inner.nodes.silent()
+    }
+
     /// How many reads of stripes had to compute what was missing, since the start.
     pub fn degraded_reads(&self) -> u64 {
         self.inner.degraded.load(Ordering::Relaxed)

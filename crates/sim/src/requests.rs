@@ -222,7 +222,7 @@ impl Put {
             content_type: "application/octet-stream".into(),
             user_metadata: Vec::new(),
             when: self.when.clone(),
-            scheme: None,
+            keep: Default::default(),
             write_quorum: None,
             chunk_mode: None,
             make_bucket: true,

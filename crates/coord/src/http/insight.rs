@@ -32,10 +32,11 @@ async fn meta_info(State(admin): Shared) -> Response {
         let mut reply = serde_json::to_value(&info).unwrap_or_default();
         let names: [(&str, Value); 8] = [
             ("objects", json!(info.objects)),
-            ("ec_objects", json!(0)),
+            // Not known without reading all bodies.
+            ("ec_objects", Value::Null),
             ("chunk_count", json!(info.chunks)),
-            ("stripe_count", json!(0)),
-            ("shard_count", json!(0)),
+            ("stripe_count", json!(info.stripes)),
+            ("shard_count", json!(info.shards)),
             ("dns", json!(info.nodes)),
             ("runtime_dns", json!(info.nodes)),
             ("bbolt_size_bytes", json!(info.file_bytes)),

@@ -55,6 +55,38 @@ Examples:
     List,
 }
 
+/// Verbs about buckets.
+#[derive(Subcommand)]
+pub enum BucketVerb {
+    /// Show a bucket's policy; with flags, set it.
+    #[command(after_help = "\
+A policy says what requests mean that do not say it themselves. What it does not name is as each gateway is configured.
+Examples:
+  kvfs bucket policy photos                     show it
+  kvfs bucket policy photos --ec 4+2            new objects in stripes of 4 + 2 shards
+  kvfs bucket policy photos --copies 2 -W 1     or in two copies, acknowledged at one
+  kvfs bucket policy photos --reset             as configured again")]
+    Policy {
+        /// Its name.
+        bucket: String,
+        /// In stripes of K data shards and M that may be lost, as in `4+2`.
+        #[arg(long, value_name = "K+M", conflicts_with = "copies")]
+        ec: Option<String>,
+        /// This many whole copies of each chunk.
+        #[arg(long)]
+        copies: Option<u8>,
+        /// Durable copies before a write is answered.
+        #[arg(short = 'W', long, value_name = "COPIES")]
+        write_quorum: Option<u8>,
+        /// Copies that must agree before a read is answered.
+        #[arg(short = 'R', long, value_name = "COPIES")]
+        read_quorum: Option<u8>,
+        /// Say nothing any more.
+        #[arg(long, conflicts_with_all = ["ec", "copies", "write_quorum", "read_quorum"])]
+        reset: bool,
+    },
+}
+
 /// Verbs about data nodes, in the reference's words.
 #[derive(Subcommand)]
 pub enum DnsVerb {

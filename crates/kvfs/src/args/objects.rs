@@ -14,6 +14,9 @@ pub struct PutFlags {
     /// Where it is cut: `fixed`, or `cdc` for where its content says (X-KVFS-Chunk-Mode).
     #[arg(long, value_name = "MODE")]
     pub chunk_mode: Option<String>,
+    /// In stripes of K data shards and M that may be lost, as in `4+2` (X-KVFS-EC).
+    #[arg(long, value_name = "K+M")]
+    pub ec: Option<String>,
     /// Fail if the object is there already.
     #[arg(long)]
     pub create: bool,

@@ -156,7 +156,7 @@ fn the_reference_finds_its_paths() {
     assert_eq!(ask(&store, "DELETE", "/v1/coord/admin/urlkey?kid=v3", &none).status, 409);
 
     let info = get("/v1/admin/meta/info");
-    assert_eq!((&info["runtime_dns"], &info["url_keys"], &info["ec_objects"]), (&json!(3), &json!(2), &json!(0)));
+    assert_eq!((&info["runtime_dns"], &info["url_keys"], &info["stripe_count"]), (&json!(3), &json!(2), &json!(0)));
     assert!(info["bbolt_size_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{info}");
     assert_eq!(get("/v1/admin/heartbeat")["statuses"][2]["addr"], "node-3");
     assert_eq!(get("/v1/admin/role")["role"], "primary");

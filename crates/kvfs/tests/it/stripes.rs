@@ -236,3 +236,52 @@ fn what_cannot_be_kept_so_is_refused_before_it_is_sent() {
     }
     assert_eq!(get(&store, "key").status, 404);
 }
+
+#[test]
+fn a_bucket_says_what_requests_do_not() {
+    let store = start(&[]);
+    let policy = |flags: &[&str]| {
+        let output = store.kvfs(&[&["bucket", "policy", "b", "--output", "json"], flags].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let missing = store.kvfs(&["bucket", "policy", "b", "--ec", "4+2"]);
+    assert!(!missing.status.success() && String::from_utf8_lossy(&missing.stderr).contains("make it first"));
+    assert!(store.kvfs(&["mb", "b"]).status.success());
+    assert_eq!(policy(&[]), serde_json::json!({}));
+    let body = noise(100_000, 5);
+    let until = |what: &str, mut holds: Box<dyn FnMut() -> bool + '_>| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !holds() {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+        }
+    };
+    // A gateway learns of a policy a moment later.
+    assert_eq!(policy(&["--ec", "4+2"]), serde_json::json!({ "ec": "4+2" }));
+    until("stripes by policy", Box::new(|| put(&store, "key", &[], &body)["ec"]["k"] == 4));
+    let copies = put(&store, "copies", &[("X-KVFS-EC", "none"), ("X-KVFS-W", "3")], &body);
+    assert_eq!(copies["chunks"][0]["replicas"].as_array().unwrap().len(), 3, "a request has the last word");
+    assert!(put(&store, "other", &[("X-KVFS-EC", "2+1")], &body)["ec"]["k"] == 2);
+
+    assert_eq!(policy(&["--copies", "2", "-W", "2", "-R", "2"])["copies"], 2);
+    until(
+        "two copies by policy",
+        Box::new(|| put(&store, "two", &[], &body)["chunks"][0]["replicas"].as_array().is_some_and(|on| on.len() == 2)),
+    );
+    assert_eq!(get(&store, "two").body, body);
+    let refused = store.ask("PUT", "/v1/o/b/two", &[("X-KVFS-W", "3")], &body);
+    assert!(refused.status == 400 && refused.error().contains("exceeds available replicas 2"), "{refused:?}");
+    // Bytes that nothing else has, so that there are two copies of them and no more.
+    let body = noise(100_000, 6);
+    // R of the policy: one of the two copies is damaged, and two that agree cannot be had; a request may still ask for one.
+    let two = put(&store, "two", &[], &body)["chunks"][0]["chunk_id"].as_str().unwrap().to_string();
+    let file = files(&store, &two).remove(0);
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, [&whole[..99], &[whole[99] ^ 1], &whole[100..]].concat()).unwrap();
+    assert_eq!(get(&store, "two").status, 502);
+    let one = store.ask("GET", "/v1/o/b/two", &[("X-KVFS-R", "1")], &[]);
+    assert!(one.status == 200 && one.body == body, "{}", one.error());
+    assert_eq!(policy(&["--reset"]), serde_json::json!({}));
+    let three = || store.ask("PUT", "/v1/o/b/three", &[("X-KVFS-W", "3")], &body).status;
+    until("three copies again", Box::new(|| three() == 201));
+}

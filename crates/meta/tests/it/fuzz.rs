@@ -2,6 +2,7 @@
 
 use bolero::check;
 use domain::change::{Change, NewBody, Precondition, Session, ShardAt, Written, WrittenShard, WrittenStripe};
+use domain::policy::{BucketPolicy, Keep};
 use domain::record::{
     BodyRow, BucketRow, ChunkRef, ChunkRow, ClusterRow, DegradedCause, DegradedRow, Extent, LeaseRow, NodeRow,
     ObjectName, ObjectRow,
@@ -123,6 +124,7 @@ fn samples() -> Vec<Command> {
     let bad = (NodeId(2), Incarnation(1), DegradedCause::Absent);
     let labels = NodeLabels { class: Some("ssd".into()), domain: Some("r1".into()), weight: Some(2) };
     let secret = Sealed(vec![1, 2, 3]);
+    let policy = BucketPolicy { keep: Keep::Stripes(scheme), write_quorum: Some(1), read_quorum: None };
     let change = |change| Command::Change { session, change };
     vec![
         Command::Found { cluster_id: 1 },
@@ -161,6 +163,7 @@ fn samples() -> Vec<Command> {
         Command::ResealUrlKey { kid: "v2".into(), was: secret.clone(), secret: secret.clone() },
         Command::RemoveUrlKey { kid: "v1".into() },
         Command::PutCredential { access_key: "AKIA1".into(), secret, user: "u".into(), state: CredentialState::Active },
+        Command::SetBucketPolicy { bucket: BucketName::parse("b").unwrap(), policy },
         Command::RemoveCredential { access_key: "AKIA1".into() },
     ]
 }

@@ -2,6 +2,7 @@
 
 mod classes;
 mod fuzz;
+mod policies;
 mod registry;
 mod state_machine;
 mod stripes;

@@ -17,7 +17,7 @@ async fn put(objects: &Objects, key: &[u8], bytes: &[u8]) {
         content_type: "text/plain".into(),
         user_metadata: vec![],
         when: Default::default(),
-        scheme: None,
+        keep: Default::default(),
         write_quorum: None,
         chunk_mode: None,
         make_bucket: true,

@@ -16,6 +16,7 @@ const SCRIPTS: &[(&str, &str)] = scripts![
     "objects-are-cut-into-chunks",
     "content-says-where-to-cut",
     "any-rack-may-be-lost",
+    "any-m-shards-may-be-lost",
     "a-request-chooses-w-and-r",
     "memory-does-not-grow-with-object-size",
     "a-group-elects-and-forgets-nothing",

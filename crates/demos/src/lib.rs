@@ -40,6 +40,7 @@ mod processes;
 mod report;
 mod runner;
 pub mod script;
+mod shards;
 mod shell;
 mod stage;
 mod urls;

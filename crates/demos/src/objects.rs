@@ -213,6 +213,10 @@ fn upload(words: &Words) -> Result<Upload, DemoError> {
         let value = HeaderValue::from_str(w).map_err(|_| DemoError::usage(format!("`w={w}` is no number")))?;
         headers.insert(api::routes::HEADER_W, value);
     }
+    if let Some(scheme) = words.get("ec") {
+        let value = HeaderValue::from_str(scheme).map_err(|_| DemoError::usage(format!("`ec={scheme}` is no word")))?;
+        headers.insert(api::routes::HEADER_EC, value);
+    }
     if let Some(mode) = words.get("cut") {
         let value = HeaderValue::from_str(mode).map_err(|_| DemoError::usage(format!("`cut={mode}` is no word")))?;
         headers.insert(api::routes::HEADER_CHUNK_MODE, value);

@@ -101,7 +101,7 @@ impl Stage {
 
     /// Copies that are missing, and copies that should not be there.
     async fn compare_placement(&mut self) -> Result<Placement, DemoError> {
-        let (wanted, found, copies) = (self.wanted("")?, self.found()?, self.copies()?);
+        let (wanted, found) = (self.wanted("")?, self.found()?);
         let (mut wrong, mut missing) = (Vec::new(), Vec::new());
         let (mut surplus, mut short) = (BTreeSet::new(), BTreeSet::new());
         for (id, place) in &wanted {
@@ -110,7 +110,7 @@ impl Stage {
                 missing.push(format!("{id} is missing on {node}"));
                 short.insert(*id);
             }
-            if place.must.len() < copies {
+            if place.must.len() < place.copies {
                 short.insert(*id);
             }
             if on.iter().any(|node| !place.must.contains(node) && !place.may.contains(node)) {
@@ -150,7 +150,7 @@ impl Stage {
             }
         }
         // Records of deleted objects' chunks stay until they are collected.
-        let live = self.wanted("")?.len();
+        let live = self.recorded()?.len();
         let records = self.cluster.admin()?.meta_info().await?.chunks as usize;
         match (live..=live + self.leftovers.len()).contains(&records) {
             true => Ok(format!("{files} files hash to their names, none is unfinished; {records} records agree")),

@@ -51,7 +51,7 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
         "release-hold" => Some("kvfs meta release-hold".into()),
         "replay" => Some("kvfs meta replay …; kvfs meta hash".into()),
         "hashes" => Some("kvfs meta hash --coord …   # of each".into()),
-        "put" => Some(format!("{} | kvfs put{} - demo/{first}", source(words), quorum(words))),
+        "put" => Some(format!("{} | kvfs put{}{} - demo/{first}", source(words), quorum(words), scheme(words))),
         "cut-put" => Some(format!("curl -T big --limit-rate 9M \"$(kvfs sign PUT demo/{first})\"   # then ctrl-c")),
         "get" => Some(format!("kvfs get demo/{first} - | sha256sum")),
         "read-some" => {
@@ -68,7 +68,8 @@ pub fn line(cluster: &Processes, words: &Words) -> Option<String> {
             Some(format!("find {home}/chunks -type f | wc -l"))
         }
         "copies" | "chunk-names" => Some("sha256sum dn*/chunks/*/*".into()),
-        "chunk" | "holder" | "confirmed" | "chunk-sizes" | "shared" | "own" | "domains" => {
+        "any-lost" => Some("mv …/chunks/…   # away and back, for each choice; and kvfs get each time".into()),
+        "chunk" | "holder" | "home" | "spread" | "confirmed" | "chunk-sizes" | "shared" | "own" | "domains" => {
             Some("kvfs put … --output json   # `chunks` in its answer".into())
         }
         "nodes" | "degraded" => Some("kvfs status".into()),
@@ -100,6 +101,10 @@ fn source(words: &Words) -> String {
 
 fn quorum(words: &Words) -> String {
     words.get("w").map(|w| format!(" -W {w}")).unwrap_or_default()
+}
+
+fn scheme(words: &Words) -> String {
+    words.get("ec").map(|scheme| format!(" --ec {scheme}")).unwrap_or_default()
 }
 
 fn request(cluster: &Processes, words: &Words) -> String {

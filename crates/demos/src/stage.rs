@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::Clock;
-use client::native::{Download, PutAnswer, PutChunk};
+use client::native::{Download, PutAnswer, PutChunk, PutStripe};
 use domain::ChunkId;
 use domain::record::NodeState;
 
@@ -33,8 +33,10 @@ pub struct Stored {
     pub content: Content,
     /// The SHA-256 of that.
     pub sha256: [u8; 32],
-    /// Its chunks, as the gateway told.
+    /// Its chunks, as the gateway told; of an object in stripes, the shards of one stripe after the other.
     pub chunks: Vec<PutChunk>,
+    /// How many shards each of its stripes has; 0 if it has none.
+    pub shards: usize,
     /// For each chunk, the nodes that it belongs on.
     pub places: Vec<Place>,
 }
@@ -57,6 +59,8 @@ pub struct Place {
     pub must: BTreeSet<Who>,
     /// It may be on these too: they were silent when it was written, and may have taken it or not.
     pub may: BTreeSet<Who>,
+    /// How many copies there should be.
+    pub copies: usize,
 }
 
 /// A demo in progress.
@@ -157,6 +161,23 @@ impl Stage {
     /// Where `chunk` belongs if it is written now: on the first nodes of its order that run.
     pub fn place(&mut self, chunk: &str) -> Result<Place, DemoError> {
         let copies = self.copies()?;
+        self.place_key(chunk, copies)
+    }
+
+    /// Where the shards of a stripe belong: each where the gateway said that it is, as long as that is one of the nodes that the formula names.
+    fn place_shards(&mut self, stripe: &PutStripe) -> Result<Vec<Place>, DemoError> {
+        let named = self.place_key(&stripe.stripe_id, stripe.shards.len())?;
+        let mut places = Vec::new();
+        for shard in &stripe.shards {
+            let holders = shard.replicas.iter().map(|address| self.who_listens_at(address));
+            let holders: BTreeSet<Who> = holders.collect::<Result<_, _>>()?;
+            let must = holders.intersection(&named.must).copied().collect();
+            places.push(Place { must, may: named.must.union(&named.may).copied().collect(), copies: 1 });
+        }
+        Ok(places)
+    }
+
+    fn place_key(&mut self, chunk: &str, copies: usize) -> Result<Place, DemoError> {
         let conditions = self.cluster.processes();
         let names: Vec<&str> = self.registry.iter().map(|node| node.name.as_str()).collect();
         let order = hrw::order(chunk, &names);
@@ -169,7 +190,7 @@ impl Stage {
         let order: Vec<Who> = order.into_iter().map(|node| node.who).collect();
         let conditions = self.cluster.processes();
         let may = order.iter().filter(|who| conditions.get(who) == Some(&Condition::Stopped)).copied().collect();
-        Ok(Place { must, may })
+        Ok(Place { must, may, copies })
     }
 
     /// Writes down that `name` was acknowledged.
@@ -180,8 +201,14 @@ impl Stage {
         sha256: [u8; 32],
         answer: PutAnswer,
     ) -> Result<(), DemoError> {
-        let places = answer.chunks.iter().map(|chunk| self.place(&chunk.chunk_id)).collect::<Result<_, _>>()?;
-        let stored = Stored { content, sha256, chunks: answer.chunks, places };
+        let mut places: Vec<Place> =
+            answer.chunks.iter().map(|chunk| self.place(&chunk.chunk_id)).collect::<Result<_, _>>()?;
+        for stripe in &answer.stripes {
+            places.extend(self.place_shards(stripe)?);
+        }
+        let shards = answer.stripes.first().map_or(0, |stripe| stripe.shards.len());
+        let chunks = answer.chunks.into_iter().chain(answer.stripes.into_iter().flat_map(|stripe| stripe.shards));
+        let stored = Stored { content, sha256, chunks: chunks.collect(), shards, places };
         if let Some(replaced) = self.objects.insert(name.to_string(), stored) {
             self.left_over(&replaced)?;
         }
@@ -230,11 +257,18 @@ impl Stage {
         for (_, stored) in self.objects.iter().filter(|(name, _)| name.starts_with(prefix)) {
             for (chunk, place) in stored.chunks.iter().zip(&stored.places) {
                 let known = wanted.entry(parse_id(&chunk.chunk_id)?).or_default();
+                known.copies = known.copies.max(place.copies);
                 known.must.extend(&place.must);
                 known.may.extend(&place.may);
             }
         }
         Ok(wanted)
+    }
+
+    /// Chunks of acknowledged objects that have a record of their own, which shards have not.
+    pub fn recorded(&self) -> Result<BTreeSet<ChunkId>, DemoError> {
+        let chunks = self.objects.values().filter(|stored| stored.shards == 0).flat_map(|stored| &stored.chunks);
+        chunks.map(|chunk| parse_id(&chunk.chunk_id)).collect()
     }
 
     /// Every chunk on a disk, and on which.

@@ -56,6 +56,7 @@ impl Stage {
             "request" => self.request(words).await?,
             "corrupt" => self.corrupt(words)?,
             "lose" => self.lose(words)?,
+            "any-lost" => self.any_lost(words).await?,
             "placed" => self.placed(words).await?,
             "share" => self.share(words)?,
             "simulate" => self.simulate(words)?,
@@ -76,6 +77,7 @@ impl Stage {
         match words.verb() {
             "chunk" => self.chunk(words),
             "holder" => self.holder(words),
+            "home" => self.home(words),
             "leader" => self.leader().await.map(|who| who.to_string()),
             "follower" => self.follower().await.map(|who| who.to_string()),
             _ => self.number(words).await.map(|number| number.to_string()),
@@ -87,6 +89,7 @@ impl Stage {
             "files" => self.files(words),
             "copies" => self.copies_of(words),
             "confirmed" => self.confirmed(words),
+            "spread" => self.spread(words),
             "shared" => self.in_both(words).map(|(shared, _)| shared),
             "own" => self.in_both(words).map(|(_, own)| own),
             "domains" => self.domains(words),

@@ -64,7 +64,7 @@ pub const VERBS: &[Verb] = verbs! {
     "runs" "PROCESS" &[], true;
     "objects" "" &[], true;
     // Objects.
-    "put" "OBJECT" &["text", "size", "seed", "period", "in-front", "cut", "w", "through"], true;
+    "put" "OBJECT" &["text", "size", "seed", "period", "in-front", "cut", "ec", "w", "through"], true;
     "cut-put" "OBJECT" &["text", "size", "seed", "period", "after"], true;
     "get" "OBJECT" &["r", "through"], true;
     "head" "OBJECT" &["through"], true;
@@ -82,7 +82,10 @@ pub const VERBS: &[Verb] = verbs! {
     "chunk-names" "OBJECT" &[], true;
     "chunk" "OBJECT NUMBER" &[], true;
     "holder" "OBJECT NUMBER" &[], true;
+    "home" "OBJECT NUMBER" &[], true;
     "confirmed" "OBJECT" &[], true;
+    "spread" "OBJECT" &[], true;
+    "any-lost" "NUMBER OBJECT" &[], true;
     "shared" "OBJECT OBJECT" &[], true;
     "own" "OBJECT OBJECT" &[], true;
     "domains" "PREFIX" &[], true;
@@ -114,6 +117,7 @@ pub const NUMBERS: &[&str] = &[
     "files",
     "copies",
     "confirmed",
+    "spread",
     "shared",
     "own",
     "domains",
@@ -136,7 +140,7 @@ pub const NUMBERS: &[&str] = &[
 ];
 
 /// Verbs that answer a name: what `let` can keep beside numbers.
-pub const NAMES: &[&str] = &["chunk", "holder", "leader", "follower"];
+pub const NAMES: &[&str] = &["chunk", "holder", "home", "leader", "follower"];
 
 /// How two numbers are compared.
 pub const COMPARISONS: &[&str] = &["=", "<", "<=", ">", ">="];

@@ -78,6 +78,7 @@ demos!(
     iota,
     tau,
     samekh,
+    kappa,
     pe,
     sigma,
     upsilon,

@@ -324,6 +324,11 @@ impl Group {
         }
     }
 
+    /// A client of any process, without credentials.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// The admin API of the coordinators.
     pub fn admin(&self) -> HttpAdmin {
         HttpAdmin::new(self.http.clone(), self.coord_addrs.clone(), ADMIN_TOKEN)

@@ -4,7 +4,7 @@ mod backups;
 mod commits;
 mod failover;
 mod five;
-mod group;
+pub(crate) mod group;
 mod keys;
 mod linear;
 mod lost;

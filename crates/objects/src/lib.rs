@@ -11,8 +11,10 @@
 mod error;
 mod follow;
 mod get;
+mod incoming;
 pub mod lease;
 mod lookups;
+mod parts;
 mod policy;
 mod put;
 mod put_stripes;
@@ -20,6 +22,7 @@ mod service;
 
 pub use datapath::{Connect, ReadError, WriteError};
 pub use error::{BodyError, ObjectError};
-pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader, ReadPart};
+pub use get::{GetRequest, ObjectBody, ObjectHead, ObjectReader};
+pub use parts::ReadPart;
 pub use put::{Pieces, PutDone, PutRequest};
 pub use service::{Objects, Settings};

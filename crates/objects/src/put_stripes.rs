@@ -15,7 +15,8 @@ use domain::{ChunkId, Crc32c, Scheme};
 use futures_util::Stream;
 
 use crate::error::{BodyError, ObjectError};
-use crate::put::{Incoming, Piece, Pieces, Upload};
+use crate::incoming::Incoming;
+use crate::put::{Piece, Pieces, Upload};
 use crate::service::Objects;
 
 /// How a body is cut into stripes.

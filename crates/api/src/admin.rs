@@ -158,7 +158,7 @@ pub struct MetaInfo {
     /// Stripe records.
     #[serde(default)]
     pub stripes: u64,
-    /// Shards of stripes on nodes.
+    /// Places of shards of stripes, those that are on no node yet included.
     #[serde(default)]
     pub shards: u64,
     /// Registered nodes.

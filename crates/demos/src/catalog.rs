@@ -17,6 +17,8 @@ const SCRIPTS: &[(&str, &str)] = scripts![
     "content-says-where-to-cut",
     "any-rack-may-be-lost",
     "any-m-shards-may-be-lost",
+    "any-k-shards-answer-a-read",
+    "content-says-where-stripes-end",
     "a-request-chooses-w-and-r",
     "memory-does-not-grow-with-object-size",
     "a-group-elects-and-forgets-nothing",

@@ -79,6 +79,8 @@ demos!(
     tau,
     samekh,
     kappa,
+    ayin,
+    psi,
     pe,
     sigma,
     upsilon,

@@ -351,10 +351,13 @@ impl Group {
     }
 
     /// Whether this member leads, and a majority answered it within the last second. One that was cut off goes on believing that it leads, for
-    /// nobody tells it otherwise; it can do nothing, and should not say it could.
+    /// nobody tells it otherwise; it can do nothing, and should not say it could. A sole voter is a majority, and waits for nobody's answer.
     pub fn leads_a_majority(&self) -> bool {
-        let acked = || self.inner.raft.data_metrics().borrow_watched().last_quorum_acked;
-        self.leadership().mine && (self.is_alone() || acked().is_some_and(|acked| acked.elapsed() < LEAD_FADES))
+        let metrics = self.inner.raft.metrics();
+        let now = metrics.borrow_watched();
+        let sole = now.membership_config.membership().voter_ids().eq([now.id]);
+        let answered = || now.last_quorum_acked.is_some_and(|acked| acked.elapsed() < LEAD_FADES);
+        self.leadership().mine && (sole || answered())
     }
 
     /// [`Group::leadership`], as it changes.

@@ -107,6 +107,17 @@ fn the_others_go_on_without_the_leader() {
     });
 }
 
+/// Once, a group of one voter never said that it leads: there is nobody whose answers could be counted.
+#[test]
+fn a_sole_voter_leads_a_majority() {
+    life(async {
+        let town = Town::default();
+        let disk = SimDisk::new(1);
+        let group = town.start(1, &disk, &[1]).await.unwrap().seated().await.unwrap();
+        until("it leads", || group.leads_a_majority()).await;
+    });
+}
+
 /// A leader that is cut off answers nothing as if it still led: neither reads nor proposals.
 #[test]
 fn a_leader_that_is_cut_off_answers_nothing() {

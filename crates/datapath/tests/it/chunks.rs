@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::{ChunkError, ChunkStore};
 use bytes::Bytes;
-use datapath::{Connect, Copied, LateAnswer, Nodes, Part, ReadError, WriteError, WriteRequest};
+use datapath::{Copied, LateAnswer, Nodes, Part, ReadError, WriteError, WriteRequest};
 use domain::change::Written;
 use domain::record::{ChunkRef, DegradedCause, NodeState};
 use domain::view::{ClusterView, Health, NodeView};
@@ -13,6 +13,8 @@ use domain::{ChunkId, ClassId, Crc32c, Incarnation, NodeId};
 use testkit::mem_chunk_store::{Fault, MemChunkStore};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+
+use crate::InMemory;
 
 const BYTES: &[u8] = b"the bytes of a chunk";
 
@@ -23,14 +25,6 @@ struct Cluster {
     view: watch::Sender<Arc<ClusterView>>,
     late: mpsc::Sender<LateAnswer>,
     late_answers: mpsc::Receiver<LateAnswer>,
-}
-
-struct InMemory(Vec<Arc<MemChunkStore>>);
-
-impl Connect for InMemory {
-    fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
-        self.0[node.id.0 as usize].clone()
-    }
 }
 
 fn chunk() -> ChunkRef {

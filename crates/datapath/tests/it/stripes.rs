@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ChunkError, ChunkStore};
-use datapath::{
-    BadShard, Connect, Copied, LateAnswer, Nodes, ReadError, StripeBytes, StripePart, StripeWrite, WriteError,
-};
+use datapath::{BadShard, Copied, LateAnswer, Nodes, ReadError, StripeBytes, StripePart, StripeWrite, WriteError};
 use domain::change::WrittenStripe;
 use domain::placement::topology::Wish;
 use domain::record::{DegradedCause, NodeState};
@@ -17,6 +15,8 @@ use domain::{ClassId, NodeId, Scheme};
 use testkit::mem_chunk_store::{Fault, MemChunkStore};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+
+use crate::InMemory;
 
 const SHARD: u32 = 128;
 
@@ -29,14 +29,6 @@ struct Cluster {
     view: watch::Sender<Arc<ClusterView>>,
     late: mpsc::Sender<LateAnswer>,
     late_answers: mpsc::Receiver<LateAnswer>,
-}
-
-struct InMemory(Vec<Arc<MemChunkStore>>);
-
-impl Connect for InMemory {
-    fn connect(&self, node: &NodeView) -> Arc<dyn ChunkStore> {
-        self.0[node.id.0 as usize].clone()
-    }
 }
 
 fn scheme() -> Scheme {

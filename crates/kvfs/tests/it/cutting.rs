@@ -5,19 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::support::Store;
-
-/// Bytes without pattern.
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut x = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut next = || {
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()
-    };
-    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
-}
+use super::support::{Store, noise};
 
 fn put(store: &Store, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<(String, u64)> {
     let answer = store.ask("PUT", &format!("/v1/o/b/{key}"), headers, body);
@@ -38,7 +26,7 @@ fn totals(store: &Store) -> [u64; 3] {
 fn one_byte_in_front_is_stored_again_only_where_cuts_are_fixed() {
     let store = Store::start_with(tempfile::tempdir().unwrap(), &[], &[("UP_CHUNK_MODE", "cdc")]);
     let before = totals(&store);
-    let old = noise(16 << 20);
+    let old = noise(16 << 20, 0);
     let new = [&[0xAA], &old[..]].concat();
     let all = [("X-KVFS-W", "3")];
     let (first, second) = (put(&store, "old", &all, &old), put(&store, "new", &all, &new));

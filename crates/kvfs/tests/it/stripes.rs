@@ -5,21 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::support::{Answer, Store};
+use super::support::{Answer, Store, noise};
 
 const EC: (&str, &str) = ("X-KVFS-EC", "4+2");
-
-/// Bytes without pattern, other ones for each `seed`.
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut x = 0x9E37_79B9_7F4A_7C15_u64 ^ (seed << 32);
-    let mut next = || {
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()
-    };
-    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
-}
 
 fn start(variables: &[(&str, &str)]) -> Store {
     Store::start_with(tempfile::tempdir().unwrap(), &["--nodes", "6"], variables)

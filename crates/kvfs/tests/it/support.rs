@@ -204,3 +204,15 @@ impl Answer {
         self.json()["error"].as_str().unwrap_or_default().to_string()
     }
 }
+
+/// Bytes without pattern, other ones for each `seed`.
+pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut x = 0x9E37_79B9_7F4A_7C15_u64 ^ (seed << 32);
+    let mut next = || {
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()
+    };
+    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
+}

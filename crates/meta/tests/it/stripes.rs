@@ -195,6 +195,22 @@ fn gaps_are_queued_until_a_late_answer_fills_them() {
     sound(&cluster);
 }
 
+/// Once, of two shards with equal bytes on one node, which are one file, only the one that was read counted as gone.
+#[test]
+fn a_file_that_is_gone_is_gone_for_all_shards_that_it_is() {
+    let mut cluster = Cluster::new();
+    put_stripes(&mut cluster, "k", vec![stripe(b"aaaa", [1, 2, 3, 4])]).unwrap();
+    put_stripes(&mut cluster, "l", vec![stripe(b"aaaa", [2, 1, 3, 4])]).unwrap();
+    assert_eq!(cluster.tables.count(Table::Degraded).unwrap(), 0);
+    let shard = ShardAt { class: CLASS, stripe: stripe(b"aaaa", [0; 4]).stripe.id, index: 0 };
+    let (node, cause) = (NodeId(1), DegradedCause::Absent);
+    cluster.change(Change::ReportShard { shard, node, incarnation: incarnation(1), cause }).unwrap();
+    assert_eq!(cluster.tables.count(Table::Degraded).unwrap(), 1);
+    let row = query::stripe(&cluster.tables, CLASS, &shard.stripe).unwrap().unwrap();
+    assert_eq!(row.standing(), 3);
+    sound(&cluster);
+}
+
 #[test]
 fn a_lost_directory_takes_its_shards_along_after_its_chunks() {
     let mut cluster = Cluster::new();

@@ -31,6 +31,9 @@ use crate::tls;
 /// Idle connections kept for each address. A guess: what an edge with two dozen uploads at once uses.
 const IDLE_PER_HOST: usize = 64;
 
+/// The most that is read from a connection at a time: few system calls for a shard, and little memory for many connections.
+const READ_BYTES: usize = 128 << 10;
+
 /// How long an idle connection is kept: less than our servers keep it (10 s), so that it is rarely they who close it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -65,6 +68,7 @@ impl Http {
                 .pool_max_idle_per_host(idle)
                 .retry_canceled_requests(false)
                 .http1_writev(true)
+                .http1_max_buf_size(READ_BYTES)
                 .build(Connecting(connector.clone()))
         };
         let (pooled, fresh) = (client(IDLE_PER_HOST), client(0));

@@ -7,8 +7,16 @@
 //!
 //! When an entry of *n* proposals is answered, their writers are about to send the next ones, and not all at the same instant. Whoever is
 //! first would travel alone, and the *n* − 1 others behind it. So after an entry of *n*, when *m* more wait already, the next one leaves when
-//! *n* + *m* have gathered, or a quarter of the time that an entry takes is over. Without the *m* two groups of writers would
-//! take turns for ever, each waiting for its own only. After an entry of one, with nobody else there, nothing is waited for.
+//! *n* + *m* have gathered. Without the *m* two groups of writers would take turns for ever, each waiting for its own only. After an entry of
+//! one, with nobody else there, nothing is waited for.
+//!
+//! All of them are waited for during a quarter of the time that an entry takes: where a sync is slow, they are back long before. Where it is
+//! fast, what takes its time is serving them: then three quarters of them are enough, and the others are served while the disk works. Fewer
+//! are waited for as long as they keep coming, at most as long as an entry takes; after a quarter of that time without anybody the entry
+//! leaves (a timer may be late by a millisecond).
+//!
+//! Writers who think between two commits do not come back at once. After a wait in which nobody came the next entry is not waited for, after
+//! a second such wait the next three, then seven, up to [`MAX_UNAWAITED`].
 //!
 //! Source: the idea is as old as IMS Fast Path; P. Helland et al., "Group Commit Timers and High Volume Transaction Systems", HPTS 1987.
 
@@ -31,6 +39,9 @@ const MAX_COMMANDS: usize = 4_096;
 
 /// Bytes of an entry besides its commands, at most.
 pub(crate) const OVERHEAD: usize = 64;
+
+/// The most entries that leave without a wait because waits were in vain.
+const MAX_UNAWAITED: u32 = 63;
 
 /// Commands that belong together, and who waits for their replies.
 pub(crate) struct Proposal {
@@ -91,21 +102,47 @@ fn answer(
 #[derive(Default)]
 struct Gathered {
     proposals: Vec<Proposal>,
-    /// How many are likely to come soon, and until when they are waited for.
-    expected: Option<(usize, Instant)>,
+    expected: Option<Expected>,
+    /// Waits in a row in which nobody came.
+    vain: u32,
+    /// Entries that leave without a wait before there is one again.
+    unawaited: u32,
+}
+
+/// Writers who are likely to come soon.
+struct Expected {
+    count: usize,
+    since: Instant,
+    /// How long all of them are waited for, and anybody of them while nobody comes.
+    patience: Duration,
+}
+
+impl Expected {
+    /// Whether an entry of so many may leave.
+    fn is_met(&self, gathered: usize) -> bool {
+        let most = self.count - self.count / 4;
+        gathered >= self.count || (gathered >= most && self.since.elapsed() >= self.patience)
+    }
+
+    /// Until when the next one is waited for.
+    fn until(&self) -> Instant {
+        (Instant::now() + self.patience).min(self.since + 4 * self.patience)
+    }
 }
 
 impl Gathered {
     /// Waits until an entry is worth sending. False if nothing will ever come.
     async fn fill(&mut self, queue: &mut mpsc::Receiver<Proposal>) -> bool {
-        if let Some((count, until)) = self.expected.take() {
-            while self.proposals.len() < count {
-                match timeout_at(until, queue.recv()).await {
+        if let Some(expected) = self.expected.take() {
+            let known = self.proposals.len() + queue.len();
+            while !expected.is_met(self.proposals.len()) {
+                match timeout_at(expected.until(), queue.recv()).await {
                     Ok(Some(proposal)) => self.proposals.push(proposal),
-                    Ok(None) => break,
-                    Err(_) => break,
+                    Ok(None) | Err(_) => break,
                 }
             }
+            self.vain = if self.proposals.len() > known { 0 } else { self.vain + 1 };
+            self.unawaited = ((1 << self.vain.min(31)) - 1u32).min(MAX_UNAWAITED);
         }
         if self.proposals.is_empty() {
             match queue.recv().await {
@@ -146,7 +183,11 @@ impl Gathered {
     /// After an entry that took so long: its writers and those who queue meanwhile are `count`.
     fn expect(&mut self, count: usize, took: Duration) {
         let count = (count + self.proposals.len()).min(MAX_COMMANDS);
-        self.expected = (count > 1).then(|| (count, Instant::now() + took / 4));
+        if count > 1 && self.unawaited > 0 {
+            self.unawaited -= 1;
+            return;
+        }
+        self.expected = (count > 1).then(|| Expected { count, since: Instant::now(), patience: took / 4 });
     }
 }
 
@@ -237,6 +278,67 @@ mod tests {
         }
         let entries = writer.0.lock().clone();
         assert!(entries.len() <= 54, "{} entries for 50 rounds: {entries:?}", entries.len());
+    }
+
+    /// Sixteen writers are expected. All leave at once; twelve when the wait is over, though no timer has fired; fewer when one has.
+    #[tokio::test(start_paused = true)]
+    async fn most_of_the_writers_are_enough_when_serving_them_takes_longer_than_the_wait() {
+        for (came, passed_us, entry, waits) in
+            [(16, 0, 16, false), (12, 400, 12, false), (14, 400, 14, false), (12, 0, 12, true), (11, 400, 11, true)]
+        {
+            let (sender, mut queue) = mpsc::channel(QUEUE);
+            for _ in 0..came {
+                let proposal = Proposal { reign: None, commands: Vec::new(), bytes: 1, answer: oneshot::channel().0 };
+                assert!(sender.try_send(proposal).is_ok());
+            }
+            let mut gathered = Gathered::default();
+            gathered.expect(16, Duration::from_micros(4 * 300));
+            tokio::time::advance(Duration::from_micros(passed_us)).await;
+            let begun = Instant::now();
+            assert!(gathered.fill(&mut queue).await);
+            assert_eq!(gathered.take().1.len(), entry);
+            assert_eq!(begun.elapsed() > Duration::ZERO, waits, "{came} of 16 came");
+        }
+    }
+
+    /// Writers who take longer to come back than the disk: they are waited for while they come, as long as an entry takes.
+    #[tokio::test(start_paused = true)]
+    async fn writers_who_keep_coming_are_waited_for() {
+        let (queue, writer) = start_slow(40);
+        let writers: Vec<_> = (0..16u64)
+            .map(|nth| {
+                let queue = queue.clone();
+                tokio::spawn(async move {
+                    for _ in 0..50 {
+                        tokio::time::sleep(Duration::from_millis(nth * 2)).await; // waits: they come one after the other
+                        assert_eq!(propose(&queue, None, 1, 100).await, Ok(1));
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        // Towards the end some writers have done their fifty.
+        let carried: usize = writer.0.lock()[..50].iter().sum();
+        assert!(carried >= 575, "{carried} commits in 50 entries: {:?}", writer.0.lock());
+    }
+
+    /// Two writers who think for a while between commits: what was waited for in vain is waited for ever more rarely.
+    #[tokio::test(start_paused = true)]
+    async fn who_never_comes_back_at_once_is_not_waited_for() {
+        let (_sender, mut queue) = mpsc::channel(QUEUE);
+        let mut gathered = Gathered::default();
+        let begun = Instant::now();
+        for _ in 0..200 {
+            let proposal = Proposal { reign: None, commands: Vec::new(), bytes: 1, answer: oneshot::channel().0 };
+            gathered.proposals.push(proposal);
+            assert!(gathered.fill(&mut queue).await);
+            gathered.take();
+            gathered.expect(2, Duration::from_millis(10));
+        }
+        let waits = begun.elapsed().as_millis() / 3;
+        assert!((5..=8).contains(&waits), "{waits} waits for 200 entries");
     }
 
     /// Alone nobody waits: each proposal takes as long as its entry.

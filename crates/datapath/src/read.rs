@@ -98,7 +98,7 @@ impl Nodes {
         part: &Part,
         bad: &mut Vec<BadCopy>,
     ) -> Result<Bytes, ReadError> {
-        self.hedges.count_read();
+        self.hedges.count(1);
         let mut reading = Reading::new(self, *chunk, holders, part);
         let outcome = reading.first_good().await;
         bad.append(&mut reading.bad);

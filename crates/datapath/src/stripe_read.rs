@@ -63,7 +63,7 @@ impl Nodes {
         part: &StripePart,
         bad: &mut Vec<BadShard>,
     ) -> Result<StripeBytes, ReadError> {
-        self.hedges.count_read();
+        self.hedges.count(part.shards.len());
         let mut reading = Reading::new(self, stripe, part);
         let outcome = reading.run().await;
         bad.append(&mut reading.bad);

@@ -21,6 +21,11 @@ pub const URL_SECRET: &str = "the url key of a group under test";
 /// The admin token.
 pub const ADMIN_TOKEN: &str = "the admin token of a group under test";
 
+/// `strace` as a grandchild, so that the process that is started is the coordinator itself. A filter in the kernel lets all other system calls
+/// pass untouched: what is measured is the coordinator, not its tracer. But strace 6.1 stops a new thread at every call until the first one that it
+/// was asked for; so it is asked for `rseq` too, which each thread calls once as it begins.
+const STRACE: [&str; 8] = ["strace", "-D", "-f", "--seccomp-bpf", "-y", "-ttt", "--trace=fdatasync,fsync,rseq", "-o"];
+
 /// How many of each.
 #[derive(Clone, Copy)]
 pub struct Shape {
@@ -46,6 +51,8 @@ pub struct Setup {
     pub coord_addrs: Option<Vec<String>>,
     /// More of the environment of some coordinators.
     pub coord_extra: Vec<(usize, &'static str, String)>,
+    /// Whether `strace` writes down the coordinators' syncs, to [`Group::trace_of`].
+    pub syncs_traced: bool,
 }
 
 /// A running group.
@@ -142,7 +149,20 @@ impl Group {
     pub async fn launch_coord(&self, nth: usize) -> Result<Daemon> {
         let variables = self.coord_variables(nth);
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.launch(nth, &format!("coord{nth}"), "coord", &variables).await
+        let name = format!("coord{nth}");
+        match self.setup.syncs_traced {
+            true => {
+                let trace = self.trace_of(nth).display().to_string();
+                let wrapper = [&STRACE[..], &[&trace]].concat();
+                Daemon::start_by(&self.dir, &name, &wrapper, &["coord"], &variables, |_| Ok(())).await
+            }
+            false => self.launch(nth, &name, "coord", &variables).await,
+        }
+    }
+
+    /// What `strace` says of the syncs of coordinator `nth`.
+    pub fn trace_of(&self, nth: usize) -> PathBuf {
+        self.dir.join(format!("trace-coord{nth}"))
     }
 
     /// Starts the process of coordinator `nth`, and waits for nothing: it may never become a member.

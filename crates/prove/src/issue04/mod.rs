@@ -21,12 +21,12 @@ use crate::report::Report;
 
 /// Runs every section.
 pub fn prove(report: &mut Report) {
+    report.section("commits", "what a commit costs, alone and with others", |quick| run(commits::run(quick)));
     report.section("failover", "the leader killed every 5 s, and no client notices", |quick| run(failover::run(quick)));
     report.section("partitions", "cut, stopped, slow, with wrong clocks: linearizable", |quick| {
         run(partitions::run(quick))
     });
     report.section("race", "fifty writers at once, and one winner", |quick| run(race::run(quick)));
-    report.section("commits", "what a commit costs, alone and with others", |quick| run(commits::run(quick)));
     report.section("strangers", "every path of every listener, without the right credentials", |quick| {
         run(strangers::run(quick))
     });

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::routes::{COORD_RAFT, COORD_RPC, HEADER_REQUEST_ID};
+use api::routes::{COORD_RAFT, HEADER_REQUEST_ID};
 use api::{Clock, Entropy, request_id};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -35,10 +35,7 @@ impl RequestId {
     }
 }
 
-/// `inner`, with one line at `info` for each request: method, path without query, status, bytes, milliseconds, id.
-///
-/// What coordinators say to each other, and answers to what a gateway asks of them, are lines at `debug`: there are thousands a second, and the
-/// request behind them has its line at the gateway. An answer that is not a success is worth a line at `info` all the same.
+/// `inner`, with one line at `info` for each request (`debug` for what coordinators say to each other): method, path without query, status, bytes, milliseconds, id.
 ///
 /// Bytes are what the reply announces (streams of unknown length say 0), milliseconds end when the reply's body begins.
 pub fn log(inner: Router, metrics: Metrics, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Router {
@@ -63,9 +60,8 @@ async fn line(State((metrics, clock, entropy)): State<Seams>, mut request: Reque
     let ms = took.as_secs_f64() * 1e3;
     let (status, bytes) = (response.status().as_u16(), response.body().size_hint().exact().unwrap_or(0));
     match path.as_str() {
-        path if path == COORD_RAFT || (path == COORD_RPC && response.status().is_success()) => {
-            tracing::debug!(target: "access", %method, path, status, bytes, ms, id = id.as_str())
-        }
+        // Coordinators talk to each other all the time.
+        COORD_RAFT => tracing::debug!(target: "access", %method, path, status, bytes, ms, id = id.as_str()),
         _ => tracing::info!(target: "access", %method, path, status, bytes, ms, id = id.as_str()),
     }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {

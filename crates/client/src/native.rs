@@ -324,7 +324,26 @@ impl Native {
         serde_json::from_slice(&bytes).map_err(|error| broken(&self.address, &error))
     }
 
+    /// Sends a request. One that only reads is sent once more if its connection breaks: the gateway may just have closed it, as it does after
+    /// it refused an upload whose body it did not read.
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, NativeError> {
+        let (reads, begun) = (matches!(method, Method::GET | Method::HEAD), Instant::now());
+        match self.send_once(method.clone(), path, query, headers.clone(), body).await {
+            Err(NativeError::Unreachable { .. }) if reads && begun.elapsed() < SILENCE => {
+                self.send_once(method, path, query, headers, empty()).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         path: &str,
@@ -383,4 +402,45 @@ fn empty() -> Body {
 
 fn broken(address: &str, error: &(dyn Error + 'static)) -> NativeError {
     NativeError::Broken { address: address.to_string(), reason: causes(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TcpConnector;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    struct Epoch;
+
+    impl Clock for Epoch {
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    /// Once, whoever looked for an object right after its upload had been refused got "connection closed" instead of an answer.
+    #[tokio::test]
+    async fn a_question_is_asked_again_when_the_gateway_closes_its_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = tokio::spawn(async move {
+            let mut request = [0; 4096];
+            // It reads the question and goes away.
+            let (mut first, _) = listener.accept().await.unwrap();
+            assert!(first.read(&mut request).await.unwrap() > 0);
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            assert!(second.read(&mut request).await.unwrap() > 0);
+            second.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        let native = Native::new(Arc::new(TcpConnector), Arc::new(Epoch), address, "v1", b"secret");
+        let asked = native.head("bucket", b"key").await;
+        assert!(matches!(asked, Err(NativeError::Refused { status: StatusCode::NOT_FOUND, .. })), "{asked:?}");
+        serving.await.unwrap();
+    }
 }

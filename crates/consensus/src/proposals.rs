@@ -135,13 +135,18 @@ impl Gathered {
     async fn fill(&mut self, queue: &mut mpsc::Receiver<Proposal>) -> bool {
         if let Some(expected) = self.expected.take() {
             let known = self.proposals.len() + queue.len();
+            let mut in_vain = false;
             while !expected.is_met(self.proposals.len()) {
                 match timeout_at(expected.until(), queue.recv()).await {
                     Ok(Some(proposal)) => self.proposals.push(proposal),
-                    Ok(None) | Err(_) => break,
+                    Ok(None) => break,
+                    Err(_) => {
+                        in_vain = self.proposals.len() <= known;
+                        break;
+                    }
                 }
             }
-            self.vain = if self.proposals.len() > known { 0 } else { self.vain + 1 };
+            self.vain = if in_vain { self.vain.saturating_add(1) } else { 0 };
             self.unawaited = ((1 << self.vain.min(31)) - 1u32).min(MAX_UNAWAITED);
         }
         if self.proposals.is_empty() {
@@ -298,6 +303,8 @@ mod tests {
             assert!(gathered.fill(&mut queue).await);
             assert_eq!(gathered.take().1.len(), entry);
             assert_eq!(begun.elapsed() > Duration::ZERO, waits, "{came} of 16 came");
+            // Once, whoever was there before the wait began made it count as in vain.
+            assert_eq!(gathered.vain > 0, waits, "{came} of 16 came");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use api::Admin;
+use client::Native;
 
 use super::group::{Group, Shape};
 use super::objects::{is_there, put, put_all};
@@ -122,15 +123,9 @@ async fn restored(group: &mut Group, objects: u64, before: u64, after: u64) -> R
 /// The last object there is: all before it are, none after it is, and that is between what was acknowledged before and begun after.
 async fn prefix(group: &Group, objects: u64, before: u64, after: u64) -> Result<u64> {
     let native = &group.natives[0];
-    let begun = Instant::now();
-    // The gateway needs a lease of the new generation first.
-    while is_there(native, 0).await.is_err() {
-        ensure!(begun.elapsed() < Duration::from_secs(60), "the gateway does not come back");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     let mut last = None;
     for nth in objects..after + 1_020 {
-        match (is_there(native, nth).await?, last) {
+        match (told(native, nth).await?, last) {
             (true, None) => {}
             (false, None) => last = Some(nth),
             (true, Some(gap)) => bail!("object {nth} is there, and {gap} before it is not"),
@@ -140,9 +135,21 @@ async fn prefix(group: &Group, objects: u64, before: u64, after: u64) -> Result<
     let last = last.context("everything is there, also what came after the backup")?;
     ensure!((before..=after).contains(&last), "{last} objects; the backup was begun at {before} and done at {after}");
     for nth in 0..objects {
-        ensure!(is_there(native, nth).await?, "object {nth} is gone");
+        ensure!(told(native, nth).await?, "object {nth} is gone");
     }
     Ok(last)
+}
+
+/// Whether object `nth` is there, from a gateway that needs a lease of the new generation first, and says 503 until it has one.
+async fn told(native: &Native, nth: u64) -> Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match is_there(native, nth).await {
+            Ok(there) => return Ok(there),
+            Err(error) if begun.elapsed() > Duration::from_secs(60) => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// All chunk files of all nodes.
